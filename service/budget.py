@@ -1,0 +1,124 @@
+"""What the whole process may use at once: memory for parts, and requests to a storage that asks for less."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+
+class Budget:
+    """Memory for parts in flight, shared by all files, handed out first come, first served.
+
+    A buffer larger than the whole budget is handed out alone. Buffers are used again: new memory of this size
+    costs the kernel a page fault for every 4 KiB.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._spare: list[bytearray] = []
+
+    @contextlib.asynccontextmanager
+    async def buffer(self, size: int) -> AsyncIterator[memoryview]:
+        """Memory of ``size`` bytes, for as long as the block runs. What is in it is left over from before."""
+        await self._take(size)
+        try:
+            memory = self._find(size)
+            # On an error the memory is not used again: a dying connection may still be sending from it.
+            yield memoryview(memory)[:size]
+            self._spare.append(memory)
+        finally:
+            self.used_bytes -= size
+            self._hand_out()
+
+    async def _take(self, size: int) -> None:
+        if not self._waiting and self._fits(size):
+            self.used_bytes += size
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.used_bytes -= size  # it was handed out in the same moment
+            else:
+                self._waiting.remove((size, turn))
+            self._hand_out()
+            raise
+
+    def _fits(self, size: int) -> bool:
+        return self.used_bytes + size <= self.limit_bytes or self.used_bytes == 0
+
+    def _hand_out(self) -> None:
+        while self._waiting and self._fits(self._waiting[0][0]):
+            size, turn = self._waiting.popleft()
+            self.used_bytes += size
+            turn.set_result(None)
+
+    def _find(self, size: int) -> bytearray:
+        for index, memory in enumerate(self._spare):
+            if len(memory) == size:
+                return self._spare.pop(index)
+        # None fits, and those that lie idle must not add to what is in use.
+        self._spare.clear()
+        return bytearray(size)
+
+
+class Gate:
+    """How many requests one storage gets at once: halved when it asks for less, widened as they pass.
+
+    Additive increase, multiplicative decrease, as TCP does it (RFC 5681).
+    """
+
+    def __init__(self, most: int, *, clock: Callable[[], float]) -> None:
+        """``clock`` counts monotonic seconds."""
+        self._most = most
+        self._clock = clock
+        self._limit = float(most)
+        self._narrowed_at = float("-inf")
+        self._running = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def limit(self) -> int:
+        """How many requests may run at once now."""
+        return int(self._limit)
+
+    @contextlib.asynccontextmanager
+    async def request(self) -> AsyncIterator[float]:
+        """A place for one request; gives the moment it began, for :meth:`narrow`."""
+        while self._running >= self.limit:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            finally:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+        self._running += 1
+        try:
+            yield self._clock()
+        finally:
+            self._running -= 1
+            self._wake()
+
+    def narrow(self, began_at: float) -> None:
+        """The storage asked for less: halve, but once for all the requests that were already under way."""
+        if began_at >= self._narrowed_at:
+            self._narrowed_at = self._clock()
+            self._limit = max(1.0, self._limit / 2)
+
+    def widen(self) -> None:
+        """A request passed: one more at once for about as many as run at once."""
+        self._limit = min(float(self._most), self._limit + 1.0 / self._limit)
+        self._wake()
+
+    def _wake(self) -> None:
+        free = self.limit - self._running
+        while free > 0 and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                free -= 1

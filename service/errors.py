@@ -1,0 +1,123 @@
+"""The families of errors. The first line of a class's docstring is its message; the detail follows it.
+
+Adapters translate a library's errors into these once, with ``raise ... from``. What a family means for
+trying again is decided in one place, :mod:`service.retry`.
+"""
+
+
+class ArchiverError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, detail: str = "", *, mend: str = "", retry_after_s: float | None = None) -> None:
+        """``detail`` says what happened, without secrets; ``mend`` what a person can do about it."""
+        message = (type(self).__doc__ or "").split("\n", 1)[0].rstrip(".")
+        super().__init__(f"{message}: {detail}" if detail else message)
+        self.detail = detail
+        self.mend = mend
+        self.retry_after_s = retry_after_s
+
+
+class SettingsError(ArchiverError):
+    """The settings do not fit."""
+
+
+# ---- deliveries: what a sender is answered
+
+
+class SignatureInvalid(ArchiverError):
+    """The delivery is not signed by the provider."""
+
+
+class KeyUnavailable(ArchiverError):
+    """The provider's public key cannot be had now."""
+
+
+class DeliveryMalformed(ArchiverError):
+    """The delivery is not what it should be."""
+
+    def __init__(self, field: str, fault: str) -> None:
+        """``field`` is a path such as ``recording.id``; ``fault`` what is wrong with it."""
+        super().__init__(f"{field} {fault}")
+        self.field = field
+        self.fault = fault
+
+
+# ---- ledger
+
+
+class LedgerUnavailable(ArchiverError):
+    """The ledger cannot be reached or written now."""
+
+
+class LedgerUnfit(ArchiverError):
+    """The ledger's database is not one that this version can work with."""
+
+
+class LeaseLost(ArchiverError):
+    """Another worker holds this artifact now, or nobody does any more."""
+
+
+class Draining(ArchiverError):
+    """The service is stopping; what was moved is kept, and the rest goes on after the next start."""
+
+
+# ---- source
+
+
+class SourceError(ArchiverError):
+    """The source does not give the file."""
+
+
+class SourceUnavailable(SourceError):
+    """The source cannot be read now."""
+
+
+class SourceRefused(SourceError):
+    """The source refuses the link."""
+
+
+class SourceGone(SourceError):
+    """The source no longer has the file."""
+
+
+class SourceChanged(SourceError):
+    """The file at the source is not the one that was begun."""
+
+
+class SourceUntrusted(SourceError):
+    """The link leads where this service may not go."""
+
+
+# ---- storage
+
+
+class StorageError(ArchiverError):
+    """The storage does not take the file."""
+
+
+class StorageUnavailable(StorageError):
+    """The storage cannot be written now."""
+
+
+class StorageThrottled(StorageUnavailable):
+    """The storage asks for fewer requests."""
+
+
+class StorageRefused(StorageError):
+    """The storage refuses, and will until somebody mends it."""
+
+
+class StorageMismatch(StorageError):
+    """What is stored is not what was read from the source."""
+
+
+class UploadLost(StorageError):
+    """The storage no longer knows the upload."""
+
+
+class NameTaken(StorageError):
+    """The name belongs to another file."""
+
+
+class ObjectMissing(StorageError):
+    """The object is not in the storage."""

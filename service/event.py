@@ -1,0 +1,166 @@
+"""From signed bytes to an :class:`~service.model.Event`. Pure.
+
+Only what archiving needs is insisted on: the event's name, the recording's id and status, and a link that
+is text. Any other documented field may be missing, or be something else than documented: it is then left
+out, because a recording must not be lost for an odd date. Documented bodies: docs.dyte.io/guides/capabilities/
+webhooks and developers.cloudflare.com/realtime/realtimekit.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from service.errors import DeliveryMalformed
+from service.model import STATUS_RANK, Artifact, Event, Kind, Provider, Recording
+
+RECORDING_EVENT = "recording.statusUpdate"
+RETENTION_S = 7 * 24 * 3600.0
+"""How long the provider keeps a recording after it stopped."""
+
+_ID_LENGTH = 200
+_TEXT_LENGTH = 2000
+_MAX_NUMBER = 2**53
+
+
+def parse(body: bytes, provider: Provider) -> Event:
+    """Read a verified body.
+
+    Raises :class:`DeliveryMalformed`, which names the field, if it is not the JSON it should be.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise DeliveryMalformed("body", "is not JSON") from error
+    if not isinstance(document, dict):
+        raise DeliveryMalformed("body", "is not a JSON object")
+    name = document.get("event")
+    if not isinstance(name, str) or not name:
+        raise DeliveryMalformed("event", "is not a name")
+    if name != RECORDING_EVENT:
+        return Event(name=_clean(name)[:_ID_LENGTH])
+    recording = _recording(document, provider)
+    artifacts = _artifacts(document["recording"], recording) if recording.status == "UPLOADED" else ()
+    return Event(name=name, recording=recording, artifacts=artifacts)
+
+
+def _recording(document: Mapping[str, Any], provider: Provider) -> Recording:
+    fields = document.get("recording")
+    if not isinstance(fields, dict):
+        raise DeliveryMalformed("recording", "is not an object")
+    given = fields.get("recordingId") or fields.get("id")
+    identity = _text(given)
+    if identity is None or identity != given or len(identity) > _ID_LENGTH:
+        raise DeliveryMalformed("recording.id", "is not an id")
+    status = _text(fields.get("status"))
+    if status is None:
+        raise DeliveryMalformed("recording.status", "is not a status")
+    meeting = document.get("meeting")
+    meeting = meeting if isinstance(meeting, dict) else {}
+    organizer = meeting.get("organizedBy")
+    organizer = organizer if isinstance(organizer, dict) else {}
+    return Recording(
+        id=identity,
+        provider=provider,
+        status=status,
+        organization_id=_text(fields.get("organizationId")) or _text(organizer.get("id")),
+        meeting_id=_text(fields.get("meetingId")) or _text(meeting.get("id")),
+        session_id=_text(meeting.get("sessionId")) or _text(fields.get("roomUUID")),
+        title=_text(meeting.get("title")),
+        output_file_name=_text(fields.get("outputFileName")),
+        file_size=_whole(fields.get("fileSize")),
+        started_at=_moment(fields.get("startedTime")),
+        stopped_at=_moment(fields.get("stoppedTime")),
+        duration_s=_number(fields.get("recordingDuration")),
+        stop_reason=_text(fields.get("stopReason")),
+    )
+
+
+def _artifacts(fields: Mapping[str, Any], recording: Recording) -> tuple[Artifact, ...]:
+    expires_at = _moment(fields.get("downloadUrlExpiry"))
+    if expires_at is None and recording.stopped_at is not None:
+        expires_at = recording.stopped_at + RETENTION_S
+    artifacts = []
+    for kind, field in ((Kind.VIDEO, "downloadUrl"), (Kind.AUDIO, "audioDownloadUrl")):
+        url = fields.get(field)
+        if url is None or url == "":
+            continue
+        if not isinstance(url, str) or not _is_link(url):
+            raise DeliveryMalformed(f"recording.{field}", "is not a link")
+        artifacts.append(
+            Artifact(
+                recording_id=recording.id,
+                kind=kind,
+                url=url,
+                name=_name(recording, kind, url),
+                announced_size=recording.file_size if kind is Kind.VIDEO else None,
+                expires_at=expires_at,
+            )
+        )
+    return tuple(artifacts)
+
+
+def is_known_status(status: str) -> bool:
+    """Whether the provider documents this recording status."""
+    return status in STATUS_RANK
+
+
+def _name(recording: Recording, kind: Kind, url: str) -> str:
+    """The provider's ``outputFileName``; the audio beside it has the same stem and its own suffix."""
+    suffix = PurePosixPath(urlsplit(url).path).suffix
+    suffix = suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""
+    name = recording.output_file_name or recording.id + (suffix or ".mp4" if kind is Kind.VIDEO else "")
+    if kind is Kind.VIDEO:
+        return name
+    stem, dot, end = name.rpartition(".")
+    stem = stem if dot and stem and "/" not in end else name
+    audio = stem + (suffix or ".mp3")
+    return audio if audio != name else f"{stem}.audio{suffix}"
+
+
+def _is_link(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return bool(url == _clean(url) and len(url) <= 16_384 and parts.scheme and parts.netloc)
+
+
+def _clean(text: str) -> str:
+    # Lone surrogates cannot be encoded and NUL cannot be stored: JSON escapes can bring either.
+    return "".join(c for c in text if c >= " " and not "\ud800" <= c <= "\udfff" and c != "\x7f")
+
+
+def _text(value: object) -> str | None:
+    if not isinstance(value, str):
+        return None
+    return _clean(value)[:_TEXT_LENGTH].strip() or None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 <= number <= _MAX_NUMBER else None
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def _moment(value: object) -> float | None:
+    """Both documented forms: ``2023-01-25 04:51:35.903816Z`` and ``2026-06-03T10:00:00.000Z``."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,87 @@
+"""Where the service may read from: https and public addresses, or hosts that the operator trusts.
+
+A link comes from a signed delivery, yet it must not turn the pod into a way into its own network. The address
+that is checked is the address that is connected to: the check sits in the resolver, so a second look-up
+cannot give another one (DNS rebinding). Redirects are checked like links.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from service.errors import SourceUntrusted
+
+_MEND = "if this host is to be trusted, name it in ARCHIVER_SOURCE_HOSTS"
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class Guard:
+    """Says no to links by raising :class:`~service.errors.SourceUntrusted`."""
+
+    def __init__(self, trusted: Sequence[str] = ()) -> None:
+        """``trusted`` are host patterns (``*.example.com``), taken as they are: any scheme, any address."""
+        self._trusted = tuple(pattern.lower().strip("[]") for pattern in trusted)
+
+    def trusts(self, host: str) -> bool:
+        """Whether the operator trusts this host."""
+        return any(fnmatchcase(host.lower(), pattern) for pattern in self._trusted)
+
+    def check_link(self, link: URL) -> None:
+        """Refuse any link but https without userinfo; of a literal address, check the address."""
+        host = link.host or ""
+        if link.scheme not in ("https", "http") or not host:
+            raise SourceUntrusted(f"it is not a web address ({link.scheme or 'no scheme'})")
+        if self.trusts(host):
+            return
+        if link.scheme != "https":
+            raise SourceUntrusted(f"{host} is not asked over https", mend=_MEND)
+        if link.user is not None or link.password is not None:
+            raise SourceUntrusted("it carries a user name", mend=_MEND)
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return  # a name: the resolver checks what it stands for
+        self.check_address(host, host)
+
+    def check_address(self, host: str, address: str) -> None:
+        """Refuse an address that is not public, unless ``host`` is trusted."""
+        if not self.trusts(host) and not is_public(address):
+            raise SourceUntrusted(f"{host} is at an address that is not public", mend=_MEND)
+
+
+class GuardedResolver(AbstractResolver):
+    """The system's resolver, of whose answers none but permitted addresses are handed on."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of ``host``; raises if any of them is not permitted."""
+        found = await self._resolver.resolve(host, port, family)
+        for address in found:
+            self._guard.check_address(host, address["host"])
+        return found
+
+    async def close(self) -> None:
+        """Close the system's resolver."""
+        await self._resolver.close()
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public internet, also where an IPv6 address only wraps an IPv4 one."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        wrapped = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if wrapped is None and ip in _NAT64:
+            wrapped = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if wrapped is not None:
+            ip = wrapped
+    return ip.is_global and not ip.is_multicast

@@ -1,0 +1,8 @@
+"""The ledger: what was announced, what is being moved, what is archived. It alone arbitrates."""
+
+from service.ledger.database import Database
+from service.ledger.intake import Intake
+from service.ledger.view import View
+from service.ledger.work import Work
+
+__all__ = ["Database", "Intake", "View", "Work"]

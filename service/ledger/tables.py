@@ -1,0 +1,140 @@
+"""The tables, and the database's own clock.
+
+Moments are seconds since the Unix epoch as double precision (microseconds for centuries), so that SQLite and
+PostgreSQL hold and compare the same values. Checksums are hexadecimal text: CRC-64 does not fit a signed
+64-bit integer.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import ColumnElement
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pk",
+        "fk": "%(table_name)s_%(column_0_name)s_fk",
+        "uq": "%(table_name)s_%(column_0_N_name)s_uq",
+    }
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("received_at", Double, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("delivery_id", Text),
+    Column("webhook_id", Text),
+    Column("event_name", Text, nullable=False),
+    Column("recording_id", Text),
+    Column("status", Text),
+    Column("outcome", Text, nullable=False),
+    Index("deliveries_received", "received_at"),
+)
+
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("status_rank", Integer, nullable=False),
+    Column("organization_id", Text),
+    Column("meeting_id", Text),
+    Column("session_id", Text),
+    Column("title", Text),
+    Column("output_file_name", Text),
+    Column("file_size", BigInteger),
+    Column("started_at", Double),
+    Column("stopped_at", Double),
+    Column("duration_s", Double),
+    Column("stop_reason", Text),
+    Column("seen_at", Double, nullable=False),
+    Column("manifest_key", Text),
+    Column("archived_at", Double),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("recording_id", Text, ForeignKey("recordings.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("announced_size", BigInteger),
+    Column("seen_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    # When it may be claimed; NULL: not by time (finished, or stored and waiting for its siblings).
+    Column("due_at", Double),
+    Column("owner", Text),
+    Column("lease_until", Double),
+    Column("epoch", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Column("mend", Text),
+    Column("storage", Text),
+    Column("key", Text),
+    Column("upload_id", Text),
+    Column("part_size", BigInteger),
+    Column("size", BigInteger),
+    Column("source_etag", Text),
+    Column("etag", Text),
+    Column("content_type", Text),
+    Column("crc64nvme", Text),
+    Column("crc32c", Text),
+    Column("stored_at", Double),
+    UniqueConstraint("storage", "key"),
+    Index("artifacts_recording", "recording_id"),
+    Index("artifacts_stored", "stored_at"),
+    Index(
+        "artifacts_due",
+        "expires_at",
+        "id",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+parts = Table(
+    "parts",
+    metadata,
+    Column("artifact_id", Text, ForeignKey("artifacts.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("crc64nvme", Text, nullable=False),
+    Column("crc32c", Text, nullable=False),
+    Column("receipt", Text, nullable=False),
+)
+
+
+class now(ColumnElement[float]):  # noqa: N801 - reads as the SQL function that it is
+    """The database's clock, in seconds since the epoch: one clock for all pods, however theirs are set."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(element: now, compiler: Any, **options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(element: now, compiler: Any, **options: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"

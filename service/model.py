@@ -1,0 +1,177 @@
+"""The frozen values that the modules hand to each other.
+
+Moments are seconds since the Unix epoch (names end in ``_at``), durations seconds (``_s``), sizes bytes.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Provider(StrEnum):
+    """Who signed a delivery, told from its headers' family."""
+
+    DYTE = "dyte"
+    REALTIMEKIT = "realtimekit"
+
+
+class Kind(StrEnum):
+    """What an artifact is."""
+
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+class State(StrEnum):
+    """Where an artifact stands.
+
+    ``waiting`` and ``moving`` are open; ``stored`` is whole in the storage and waits for its manifest;
+    ``archived`` has it; ``expired`` is gone at the source for certain and was never stored.
+    """
+
+    WAITING = "waiting"
+    MOVING = "moving"
+    STORED = "stored"
+    ARCHIVED = "archived"
+    EXPIRED = "expired"
+
+
+STATUS_RANK = {"INVOKED": 1, "RECORDING": 2, "PAUSED": 2, "UPLOADING": 3, "ERRORED": 4, "UPLOADED": 5}
+"""The provider's recording statuses; news of a lower rank never replaces news of a higher one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One HTTP attempt of the provider, as far as it is kept."""
+
+    provider: Provider
+    delivery_id: str | None
+    webhook_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What the provider says of a recording; everything but the id may be missing."""
+
+    id: str
+    provider: Provider
+    status: str
+    organization_id: str | None = None
+    meeting_id: str | None = None
+    session_id: str | None = None
+    title: str | None = None
+    output_file_name: str | None = None
+    file_size: int | None = None
+    started_at: float | None = None
+    stopped_at: float | None = None
+    duration_s: float | None = None
+    stop_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One file to archive: where it is now, what it shall be called, when the provider deletes it.
+
+    ``expires_at`` is None where the news did not tell it; the ledger then counts from its arrival.
+    """
+
+    recording_id: str
+    kind: Kind
+    url: str
+    name: str
+    announced_size: int | None = None
+    expires_at: float | None = None
+
+    @property
+    def id(self) -> str:
+        """The identity: the provider's recording id and the kind, so that the same news is one artifact."""
+        return f"{self.recording_id}/{self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A verified fact. ``recording`` is None for events that carry nothing to archive."""
+
+    name: str
+    recording: Recording | None = None
+    artifacts: tuple[Artifact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """Both checksums of some bytes: CRC-64/NVME (S3's own) and CRC-32C (GCS's own, and common tools')."""
+
+    crc64nvme: int
+    crc32c: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that the storage has confirmed; ``receipt`` is the storage's own word for it (an ETag)."""
+
+    number: int
+    size: int
+    checksum: Checksum
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An open multipart session. ``size`` is None while the source has not told it."""
+
+    id: str
+    key: str
+    part_size: int
+    size: int | None
+    artifact_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A whole object as it lies in the storage; ``artifact_id`` is whose it is, where the storage can tell."""
+
+    key: str
+    size: int
+    etag: str
+    crc64nvme: int | None = None
+    artifact_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What the manifest says of one stored artifact."""
+
+    kind: Kind
+    key: str
+    size: int
+    part_size: int
+    checksum: Checksum
+    etag: str
+    content_type: str
+    stored_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A leased artifact with all that is settled about it so far.
+
+    Every write for it names ``owner`` and ``epoch``. ``now`` is the database's clock at the claim.
+    ``key`` is None until a name is reserved, ``upload_id`` until a multipart session is open.
+    """
+
+    artifact: Artifact
+    state: State
+    owner: str
+    epoch: int
+    attempts: int
+    now: float
+    expires_at: float
+    key: str | None = None
+    upload_id: str | None = None
+    part_size: int | None = None
+    size: int | None = None
+    source_etag: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The artifact's identity."""
+        return self.artifact.id

@@ -1,0 +1,56 @@
+"""Whether and when to try again: pure functions from an error to seconds, or None."""
+
+from service.errors import (
+    ArchiverError,
+    SourceChanged,
+    SourceGone,
+    SourceRefused,
+    SourceUntrusted,
+    StorageRefused,
+    StorageUnavailable,
+    UploadLost,
+)
+
+PART_ATTEMPTS = 5
+"""How often one request for one part is tried before the artifact goes back to the ledger."""
+
+
+def artifact_delay_s(error: Exception, attempts: int, *, expired: bool, jitter: float) -> float | None:
+    """Seconds until the artifact is tried again after ``attempts`` failures (1 or more), or None: give it up.
+
+    None only if the source itself says that the file is gone or its link refused, and the provider's own
+    time limit has passed (``expired``). ``jitter`` is random in [0, 1).
+    """
+    retry_after_s = error.retry_after_s if isinstance(error, ArchiverError) else None
+    match error:
+        case SourceGone() | SourceRefused():
+            if expired:
+                return None
+            first_s, cap_s = 15.0, 900.0
+        case StorageRefused() | SourceUntrusted():
+            first_s, cap_s = 15.0, 300.0
+        case SourceChanged() | UploadLost():
+            first_s, cap_s = 1.0, 300.0
+        case _:
+            first_s, cap_s = 2.0, 300.0
+    return max(_backoff_s(first_s, cap_s, attempts, jitter), retry_after_s or 0.0)
+
+
+def part_delay_s(error: Exception, attempts: int, *, jitter: float) -> float | None:
+    """Seconds until one request to the storage is sent again, or None: let the artifact fail."""
+    if not isinstance(error, StorageUnavailable) or attempts >= PART_ATTEMPTS:
+        return None
+    return max(_backoff_s(0.25, 10.0, attempts, jitter), min(error.retry_after_s or 0.0, 60.0))
+
+
+def range_delay_s(attempts: int, *, jitter: float, retry_after_s: float | None = None) -> float | None:
+    """Seconds until a dropped range goes on at its byte after ``attempts`` tries without one byte, or None."""
+    if attempts >= PART_ATTEMPTS:
+        return None
+    return max(_backoff_s(0.25, 10.0, attempts, jitter), min(retry_after_s or 0.0, 60.0))
+
+
+def _backoff_s(first_s: float, cap_s: float, attempts: int, jitter: float) -> float:
+    # Half of the delay is fixed, half random: pods that failed together do not come back together.
+    delay_s: float = min(cap_s, first_s * 2.0 ** min(attempts - 1, 20))
+    return delay_s * (0.5 + jitter / 2)

@@ -1,0 +1,215 @@
+"""The only reader of the environment: every ``ARCHIVER_`` variable, checked, all faults at once and by name."""
+
+import json
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.errors import SettingsError
+from service.signature import load_keys
+from service.storage.config import LocalConfig, S3Config, parse_storage_config
+
+PREFIX = "ARCHIVER_"
+MIB = 1024 * 1024
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Role(StrEnum):
+    """What a process does: receive deliveries, archive, or both."""
+
+    ALL = "all"
+    RECEIVER = "receiver"
+    WORKER = "worker"
+
+
+class Settings(BaseSettings):
+    """Every setting; the field's description is its line in the README."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    database_url: SecretStr = Field(
+        SecretStr("sqlite:///archiver.db"),
+        description="Where the ledger lives: `sqlite:///file` or `postgresql://user:password@host/name`",
+    )
+    storage_config: SecretStr | None = Field(
+        None, description="The provider's `storage_config` object as JSON; a folder `./archive` if none is given"
+    )
+    storage_config_file: Path | None = Field(None, description="A file that holds it instead")
+    webhook_public_key: str | None = Field(
+        None, description="The PEM of the key that signs deliveries; several blocks: any of them may sign"
+    )
+    webhook_key_url: str | None = Field(
+        None, description="The address of the key document, if it is not the provider's own"
+    )
+    webhook_ids: Names = Field(
+        (), description="Accept only these webhook (subscription) ids, comma-separated; empty accepts all"
+    )
+    source_hosts: Names = Field(
+        (),
+        description="Hosts whose links are trusted as they are, plain http and private addresses too: "
+        "comma-separated patterns such as `*.example.com`",
+    )
+    host: str = Field("0.0.0.0", description="The address that both ports listen on")  # noqa: S104 - a pod
+    port: int = Field(8080, ge=0, le=65535, description="The public port: `POST /webhook`, `GET /healthz`")
+    admin_port: int = Field(
+        9090, ge=0, le=65535, description="The admin port: `/metrics`, `/healthz`, `/readyz`; keep it private"
+    )
+    role: Role = Field(Role.ALL, description="`all`, `receiver` (deliveries only) or `worker` (archiving only)")
+    part_size_mib: int = Field(8, ge=8, le=5120, description="The size of a part; larger for files that need it")
+    parts_in_flight: int = Field(8, ge=1, le=64, description="Parts moved at once for one file")
+    artifacts_in_flight: int = Field(4, ge=1, le=256, description="Files moved at once by this process")
+    memory_budget_mib: int = Field(
+        64, ge=8, le=1_048_576, description="Memory for parts in flight, for the whole process"
+    )
+    lease_seconds: float = Field(
+        60.0, ge=3, le=3600, description="How long a silent worker keeps a file before another takes it"
+    )
+    drain_seconds: float = Field(
+        25.0, ge=0, le=3600, description="How long parts in flight may finish after SIGTERM; below the grace period"
+    )
+    deliveries_keep_days: float = Field(30.0, gt=0, description="How long the record of deliveries is kept")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged")
+    log_format: Literal["json", "console"] = Field("json", description="`json` lines, or `console` for people")
+
+    _storage: LocalConfig | S3Config = PrivateAttr()
+
+    @property
+    def storage(self) -> LocalConfig | S3Config:
+        """The configured storage."""
+        return self._storage
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value, for the log's redaction."""
+        storage = self._storage
+        given = [storage.access_key, storage.secret] if isinstance(storage, S3Config) else []
+        return tuple(secret.get_secret_value() for secret in given)
+
+    @field_validator("webhook_ids", "source_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("port", "admin_port", mode="before")
+    @classmethod
+    def _not_a_service_link(cls, value: object) -> object:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError(
+                "is the address of a Kubernetes Service called 'archiver', not a port: "
+                "set enableServiceLinks: false in the pod"
+            )
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("sqlite:///", "postgresql://", "postgres://")):
+            raise ValueError("is neither sqlite:///file nor postgresql://...")
+        return value
+
+    @field_validator("webhook_public_key")
+    @classmethod
+    def _loadable(cls, value: str | None) -> str | None:
+        if value is not None:
+            load_keys(value)
+        return value
+
+    @field_validator("webhook_key_url")
+    @classmethod
+    def _fetchable(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://")):
+            raise ValueError("is not an http or https address")
+        return value
+
+    @field_validator("storage_config")
+    @classmethod
+    def _storable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _read_storage(value.get_secret_value())
+        return value
+
+    @field_validator("storage_config_file")
+    @classmethod
+    def _storable_file(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                text = value.read_text("utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"cannot be read ({type(error).__name__})") from None
+            _read_storage(text)
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.webhook_public_key and self.webhook_key_url:
+            raise ValueError(f"{PREFIX}WEBHOOK_KEY_URL: is of no use beside {PREFIX}WEBHOOK_PUBLIC_KEY")
+        if self.memory_budget_mib < self.part_size_mib:
+            raise ValueError(f"{PREFIX}MEMORY_BUDGET_MIB: is smaller than one part ({PREFIX}PART_SIZE_MIB)")
+        if self.storage_config and self.storage_config_file:
+            raise ValueError(f"{PREFIX}STORAGE_CONFIG_FILE: is of no use beside {PREFIX}STORAGE_CONFIG")
+        if self.storage_config:
+            self._storage = _read_storage(self.storage_config.get_secret_value())
+        elif self.storage_config_file:
+            self._storage = _read_storage(self.storage_config_file.read_text("utf-8"))
+        else:
+            self._storage = LocalConfig(type="local", path=Path("archive"))
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options on the command line, then the environment: nothing else."""
+        return init_settings, env_settings
+
+
+def load_settings(environ: Mapping[str, str] = os.environ, **options: object) -> Settings:
+    """The settings from the environment, with the command line's options (None: not given) over them.
+
+    Raises :class:`SettingsError`, whose detail has one line a fault, each with the variable's name.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    faults = [
+        f"{name}: is not a setting of this version"
+        for name in sorted(environ)
+        if name.upper().startswith(PREFIX) and name.upper() not in known
+    ]
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        faults += [line for fault in error.errors() for line in _lines(fault)]
+    if faults:
+        raise SettingsError("\n  " + "\n  ".join(faults))
+    return settings
+
+
+def _read_storage(text: str) -> LocalConfig | S3Config:
+    try:
+        given = json.loads(text)
+    except ValueError:
+        raise ValueError("is not JSON") from None
+    return parse_storage_config(given)
+
+
+def _lines(fault: Any) -> list[str]:
+    lines = str(fault["msg"]).removeprefix("Value error, ").splitlines()
+    if not fault["loc"]:
+        return lines
+    name = f"{PREFIX}{str(fault['loc'][0]).upper()}"
+    return [f"{name}: {line[:1].lower()}{line[1:]}" for line in lines]

@@ -1,0 +1,85 @@
+"""Where recordings go: one small protocol, one module a family, one contract suite over all of them."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from service.model import Checksum, Part, Stored, Upload
+from service.storage.config import LocalConfig, S3Config, parse_storage_config
+
+__all__ = ["LocalConfig", "S3Config", "Storage", "open_storage", "parse_storage_config"]
+
+
+class Storage(Protocol):
+    """A place for objects, each with a key (``/`` separates folders).
+
+    Every method may be repeated. All raise the families of :class:`~service.errors.StorageError`; none tries
+    again by itself.
+    """
+
+    @property
+    def label(self) -> str:
+        """The storage's name for logs, manifests and the ledger; no secret in it."""
+        ...
+
+    async def begin(self, key: str, *, artifact_id: str, content_type: str) -> str:
+        """Open a multipart session and return its id. Nothing is visible under ``key`` yet."""
+        ...
+
+    async def put_part(self, upload: Upload, number: int, body: memoryview, checksum: Checksum) -> str:
+        """Store part ``number`` (from 1); returns the storage's receipt. Replaces a former try of the part.
+
+        All parts but the last are ``upload.part_size`` long.
+        """
+        ...
+
+    async def list_parts(self, upload: Upload) -> Mapping[int, tuple[int, str]]:
+        """Size and receipt of every part there is. Raises ``UploadLost``."""
+        ...
+
+    async def complete(self, upload: Upload, parts: Sequence[Part], checksum: Checksum) -> Stored:
+        """Make the object visible, whole; ``checksum`` is the whole object's.
+
+        Repeated, or after an ambiguous answer, it settles by looking at the object. Raises ``UploadLost`` if
+        there is neither session nor object, ``NameTaken`` if another file has the key, ``StorageMismatch``.
+        """
+        ...
+
+    async def abort(self, upload: Upload) -> None:
+        """End a session that will not be completed, and free its parts. One that is gone is fine."""
+        ...
+
+    async def abort_orphans(self, key: str) -> int:
+        """Abort every session open for exactly ``key``; returns how many. For a key that is certainly ours."""
+        ...
+
+    async def put(
+        self, key: str, body: memoryview, *, checksum: Checksum, artifact_id: str, content_type: str, replace: bool
+    ) -> Stored:
+        """Store a small object in one request.
+
+        Unless ``replace``, an object of another artifact is left as it is: raises ``NameTaken``.
+        """
+        ...
+
+    async def stat(self, key: str) -> Stored | None:
+        """What lies under ``key``, or None."""
+        ...
+
+    def read(self, key: str) -> AsyncIterator[bytes]:
+        """The object's bytes, in order. Raises ``ObjectMissing``."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
+async def open_storage(config: LocalConfig | S3Config) -> Storage:
+    """The storage that ``config`` describes; only its own libraries are imported. Nothing is asked of it yet."""
+    if isinstance(config, LocalConfig):
+        from service.storage.local import LocalStorage
+
+        return LocalStorage(config)
+    from service.storage.s3 import S3Storage
+
+    return await S3Storage.open(config)

@@ -1,0 +1,131 @@
+"""Logs and metrics: one way to write each, and no secret in either."""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from structlog.typing import Processor
+
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
+_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s\"']+@", re.IGNORECASE)
+_SECRET_LENGTH = 4
+
+
+class Redaction:
+    """A log processor that masks given secrets, and the query and userinfo of every link, wherever they stand."""
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= _SECRET_LENGTH)
+
+    def __call__(self, _logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Mask every text in ``event``."""
+        for key, value in event.items():
+            event[key] = self._masked(value)
+        return event
+
+    def _masked(self, value: Any) -> Any:
+        if isinstance(value, str):
+            for secret in self._secrets:
+                value = value.replace(secret, "***")
+            return _USERINFO.sub(r"\1***@", _QUERY.sub(r"\1?***", value))
+        if isinstance(value, Mapping):
+            return {key: self._masked(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._masked(inner) for inner in value]
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        return self._masked(str(value))
+
+
+def configure_logging(*, level: str, form: str, secrets: Sequence[str] = ()) -> None:
+    """Send every log line, the libraries' too, to standard error: JSON lines, or text for people."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _failure,
+        Redaction(secrets),
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+    )
+    output = logging.StreamHandler(sys.stderr)
+    output.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), _message, *shared],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [output]
+    root.setLevel(level.upper())
+    for library in ("botocore", "aiobotocore", "aioboto3", "alembic", "asyncio", "aiosqlite", "aiohttp"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def _message(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    # A library's line may carry an exception with its traceback: the failure below tells it shortly.
+    record = event.get("_record")
+    if record is not None and record.exc_info:
+        event["exc_info"] = record.exc_info
+        record.exc_info = record.exc_text = None
+    return event
+
+
+def _failure(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace an exception by its type, its text and the places it passed: one line, not a traceback."""
+    failure = event.pop("exc_info", None)
+    if failure is True:
+        failure = sys.exc_info()
+    if isinstance(failure, tuple):
+        failure = failure[1]
+    if isinstance(failure, BaseException):
+        places = []
+        trace = failure.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
+            trace = trace.tb_next
+        event["error"] = f"{type(failure).__name__}: {failure}"
+        event["places"] = places[-8:]
+    return event
+
+
+class Metrics:
+    """Every metric of the process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.deliveries = Counter(
+            "dyte_archiver_deliveries",
+            "Deliveries by provider, event and outcome.",
+            ["provider", "event_name", "outcome"],
+            registry=self.registry,
+        )
+        self.artifacts = Counter(
+            "dyte_archiver_artifacts",
+            "Artifacts by kind and how their try ended.",
+            ["kind", "outcome"],
+            registry=self.registry,
+        )
+        self.moved_bytes = Counter(
+            "dyte_archiver_moved_bytes", "Bytes confirmed by the storage.", registry=self.registry
+        )
+        self.archive_seconds = Histogram(
+            "dyte_archiver_archive_seconds",
+            "From the claim to the end of a try that archived.",
+            buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600),
+            registry=self.registry,
+        )

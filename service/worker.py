@@ -1,0 +1,195 @@
+"""Claims what is due, keeps the leases, and settles how each try ended."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from service.archive import Archivist
+from service.errors import ArchiverError, Draining, LeaseLost, LedgerUnavailable
+from service.ledger import Work
+from service.model import Claim
+from service.retry import artifact_delay_s
+from service.telemetry import Metrics
+
+_POLL_S = 2.0
+_LEDGER_PAUSE_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Archives up to ``at_once`` artifacts at a time until it is drained.
+
+    ``clock`` counts monotonic seconds; ``jitter`` is random in [0, 1). ``draining`` is shared with the
+    transfer: once set, nothing new is begun and :meth:`run` returns when all is given back.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        archivist: Archivist,
+        *,
+        at_once: int,
+        lease_s: float,
+        draining: asyncio.Event,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._work = work
+        self._archivist = archivist
+        self._at_once = at_once
+        self._lease_s = lease_s
+        self._draining = draining
+        self._metrics = metrics
+        self._clock = clock
+        self._jitter = jitter
+        self._woken = asyncio.Event()
+        self._running: dict[asyncio.Task[None], Claim] = {}
+
+    def wake(self) -> None:
+        """Something may be due: look now, not at the next poll."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Work until draining is set; then return when every try has ended and every lease is given back."""
+        try:
+            while not self._draining.is_set():
+                self._woken.clear()
+                pause_s = await self._claim_and_start()
+                await self._until_something_happens(pause_s)
+            if self._running:
+                await asyncio.wait(self._running)
+        finally:
+            await self._stop_now()
+
+    async def _claim_and_start(self) -> float:
+        """Start what is due; returns how long nothing more need be asked for."""
+        free = self._at_once - len(self._running)
+        if free <= 0:
+            return _POLL_S
+        claimed_at = self._clock()
+        try:
+            claims = await self._work.claim(free)
+        except LedgerUnavailable as error:
+            log.error("claim_failed", error=str(error))
+            return _LEDGER_PAUSE_S
+        for claim in claims:
+            task = asyncio.create_task(self._run_one(claim, claimed_at), name=claim.id)
+            self._running[task] = claim
+            task.add_done_callback(self._ended)
+        return _POLL_S
+
+    async def _until_something_happens(self, pause_s: float) -> None:
+        waiting = [asyncio.create_task(event.wait()) for event in (self._woken, self._draining)]
+        try:
+            await asyncio.wait(waiting, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self.wake()
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("try_broke_off", artifact=task.get_name(), exc_info=fault)
+
+    async def _stop_now(self) -> None:
+        """Cancel what still runs and give its leases back, also if this itself is cancelled."""
+        claims = list(self._running.values())
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+            with contextlib.suppress(LedgerUnavailable):  # then the leases run out
+                await self._work.release(claims)
+
+    async def _run_one(self, claim: Claim, claimed_at: float) -> None:
+        artifact = claim.artifact
+        with structlog.contextvars.bound_contextvars(
+            artifact=claim.id, recording_id=artifact.recording_id, epoch=claim.epoch
+        ):
+            try:
+                await self._holding(claim, claimed_at, self._archivist.archive)
+            except Draining:
+                await self._settled(claim, "given_back", lambda: self._work.release([claim]))
+            except LeaseLost:
+                self._count(claim, "lease_lost")
+                log.warning("lease_lost")
+            except Exception as error:  # every way a try can end is settled, a fault of ours too
+                await self._failed(claim, claimed_at, error)
+            else:
+                took_s = self._clock() - claimed_at
+                self._metrics.archive_seconds.observe(took_s)
+                self._count(claim, "archived")
+                log.info("artifact_archived", kind=artifact.kind, seconds=round(took_s, 3))
+
+    async def _holding(
+        self, claim: Claim, claimed_at: float, job: Callable[[Claim], Awaitable[None]]
+    ) -> None:
+        """Run ``job`` while the lease is kept; cancel it when the lease is lost."""
+        running = asyncio.ensure_future(job(claim))
+        keeping = asyncio.create_task(self._keep(claim, claimed_at))
+        try:
+            await asyncio.wait([running, keeping], return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                keeping.result()  # raises LeaseLost, or what broke the keeping
+            await running
+        finally:
+            for task in (running, keeping):
+                task.cancel()
+            await asyncio.wait([running, keeping])
+
+    async def _keep(self, claim: Claim, renewed_at: float) -> None:
+        """Renew at a third of the lease; the lease counts from before each request was sent."""
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            asked_at = self._clock()
+            try:
+                await self._work.renew(claim)
+                renewed_at = asked_at
+            except LedgerUnavailable as error:
+                if self._clock() - renewed_at >= self._lease_s:
+                    raise LeaseLost(claim.id) from error
+                log.warning("renewal_failed", error=str(error))
+
+    async def _failed(self, claim: Claim, claimed_at: float, error: Exception) -> None:
+        expired = claim.now + (self._clock() - claimed_at) >= claim.expires_at
+        delay_s = artifact_delay_s(error, claim.attempts + 1, expired=expired, jitter=self._jitter())
+        if delay_s is None:
+            log.error("artifact_expired", kind=claim.artifact.kind, error=str(error))
+            await self._settled(
+                claim,
+                "expired",
+                lambda: self._holding(claim, self._clock(), self._archivist.give_up),
+            )
+            return
+        mend = error.mend if isinstance(error, ArchiverError) else ""
+        told = str(error) if isinstance(error, ArchiverError) else f"{type(error).__name__}: {error}"
+        log.warning(
+            "try_failed",
+            kind=claim.artifact.kind,
+            attempts=claim.attempts + 1,
+            mend=mend or None,
+            next_in_seconds=round(delay_s, 1),
+            **({"error": told} if isinstance(error, ArchiverError) else {"exc_info": error}),
+        )
+        await self._settled(
+            claim,
+            "failed",
+            lambda: self._work.try_later(claim, delay_s=delay_s, error=told, mend=mend),
+        )
+
+    async def _settled(self, claim: Claim, outcome: str, settle: Callable[[], Awaitable[None]]) -> None:
+        """Write the outcome. If that fails the lease runs out, and the artifact is claimed again."""
+        self._count(claim, outcome)
+        try:
+            await settle()
+        except ArchiverError as error:
+            log.warning("outcome_not_written", outcome=outcome, error=str(error))
+
+    def _count(self, claim: Claim, outcome: str) -> None:
+        self._metrics.artifacts.labels(claim.artifact.kind, outcome).inc()
