@@ -54,7 +54,9 @@ def serve(
 @app.command()
 def status(
     watch: Annotated[bool, typer.Option("--watch", help="Go on, with live progress.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many open and how many finished files to show.")] = 30,
+    limit: Annotated[
+        int, typer.Option(min=1, help="How many open and how many finished files to show.")
+    ] = 30,
 ) -> None:
     """Show what waits, moves, fails and is archived, from the ledger."""
     from service.status import show
@@ -66,7 +68,9 @@ def status(
 def verify(
     manifests: Annotated[
         list[str] | None,
-        typer.Argument(help="Keys of manifests in the storage; without any, every one that the ledger names."),
+        typer.Argument(
+            help="Keys of manifests in the storage; without any, every one that the ledger names."
+        ),
     ] = None,
 ) -> None:
     """Read archived files back from the storage and compare them with their manifests."""

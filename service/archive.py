@@ -19,7 +19,7 @@ from service.errors import (
     UploadLost,
 )
 from service.ledger import View, Work
-from service.manifest import parse, render
+from service.manifest import Manifest, parse, render
 from service.model import Checksum, Claim, Part, State, Stored, Upload
 from service.naming import candidates, safe
 from service.source import Identity, Opened, Source
@@ -131,7 +131,9 @@ class Archivist:
             begun[:] = begun or [await self._begin(claim, opened)]
             return begun[0]
 
-        part_size = upload.part_size if upload else part_size_for(opened.identity.size, least=self.least_part_size)
+        part_size = (
+            upload.part_size if upload else part_size_for(opened.identity.size, least=self.least_part_size)
+        )
         moved = await self.transfer.stream(
             opened,
             part_size,
@@ -165,7 +167,12 @@ class Archivist:
         checksum = checksum_of(body)
         stored = await self.transfer.requested(
             lambda: self.storage.put(
-                key, body, checksum=checksum, artifact_id=artifact_id, content_type=content_type, replace=replace
+                key,
+                body,
+                checksum=checksum,
+                artifact_id=artifact_id,
+                content_type=content_type,
+                replace=replace,
             )
         )
         return stored, checksum
@@ -256,19 +263,24 @@ class Archivist:
     async def _manifest_key(self, key: str, recording_id: str) -> str:
         """Beside the first artifact; by another name if something else already has that one."""
         manifest_key = f"{key}.json"
-        found = b""
         try:
-            async for chunk in self.storage.read(manifest_key):
-                found += chunk
-                if len(found) > _MANIFEST_LIMIT:
-                    break
-            if parse(found).recording_id == recording_id:
+            if (await read_manifest(self.storage, manifest_key)).recording_id == recording_id:
                 return manifest_key
         except ObjectMissing:
             return manifest_key
         except StorageMismatch:
-            pass
+            pass  # a file of somebody else's
         return f"{key}.{safe(recording_id)}.json"
+
+
+async def read_manifest(storage: Storage, key: str) -> Manifest:
+    """The manifest under ``key``. Raises ``ObjectMissing``, or ``StorageMismatch`` if it is not one."""
+    text = b""
+    async for chunk in storage.read(key):
+        text += chunk
+        if len(text) > _MANIFEST_LIMIT:
+            raise StorageMismatch("this is too large for a manifest")
+    return parse(text)
 
 
 def _upload(claim: Claim) -> Upload | None:

@@ -2,8 +2,8 @@
 
 Only what archiving needs is insisted on: the event's name, the recording's id and status, and a link that
 is text. Any other documented field may be missing, or be something else than documented: it is then left
-out, because a recording must not be lost for an odd date. Documented bodies: docs.dyte.io/guides/capabilities/
-webhooks and developers.cloudflare.com/realtime/realtimekit.
+out, because a recording must not be lost for an odd date. Documented bodies: the webhook guides of Dyte and
+of Cloudflare RealtimeKit.
 """
 
 import json

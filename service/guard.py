@@ -76,7 +76,7 @@ class GuardedResolver(AbstractResolver):
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, also where an IPv6 address only wraps an IPv4 one."""
+    """Whether an IP address is of the public internet; of an IPv6 one that wraps an IPv4 one, the latter."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         wrapped = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)

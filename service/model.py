@@ -127,7 +127,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A whole object as it lies in the storage; ``artifact_id`` is whose it is, where the storage can tell."""
+    """A whole object as it lies in the storage; ``artifact_id`` is whose it is, if the storage can tell."""
 
     key: str
     size: int

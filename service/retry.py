@@ -44,7 +44,7 @@ def part_delay_s(error: Exception, attempts: int, *, jitter: float) -> float | N
 
 
 def range_delay_s(attempts: int, *, jitter: float, retry_after_s: float | None = None) -> float | None:
-    """Seconds until a dropped range goes on at its byte after ``attempts`` tries without one byte, or None."""
+    """Seconds until a dropped range goes on at its byte, after ``attempts`` vain tries; or None."""
     if attempts >= PART_ATTEMPTS:
         return None
     return max(_backoff_s(0.25, 10.0, attempts, jitter), min(retry_after_s or 0.0, 60.0))

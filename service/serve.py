@@ -122,7 +122,9 @@ def _listen(resources: contextlib.AsyncExitStack, host: str, port: int, name: st
     try:
         listener = listen(host, port)
     except OSError as error:
-        raise SettingsError(f"{PREFIX}{name}: cannot listen on {host} port {port}: {error.strerror}") from error
+        raise SettingsError(
+            f"{PREFIX}{name}: cannot listen on {host} port {port}: {error.strerror}"
+        ) from error
     resources.callback(listener.close)
     return listener
 

@@ -1,4 +1,4 @@
-"""The only reader of the environment: every ``ARCHIVER_`` variable, checked, all faults at once and by name."""
+"""The only reader of the environment: every ``ARCHIVER_`` variable, checked, all faults at once."""
 
 import json
 import os
@@ -40,7 +40,8 @@ class Settings(BaseSettings):
         description="Where the ledger lives: `sqlite:///file` or `postgresql://user:password@host/name`",
     )
     storage_config: SecretStr | None = Field(
-        None, description="The provider's `storage_config` object as JSON; a folder `./archive` if none is given"
+        None,
+        description="The provider's `storage_config` object as JSON; a folder `./archive` if none is given",
     )
     storage_config_file: Path | None = Field(None, description="A file that holds it instead")
     webhook_public_key: str | None = Field(
@@ -62,8 +63,12 @@ class Settings(BaseSettings):
     admin_port: int = Field(
         9090, ge=0, le=65535, description="The admin port: `/metrics`, `/healthz`, `/readyz`; keep it private"
     )
-    role: Role = Field(Role.ALL, description="`all`, `receiver` (deliveries only) or `worker` (archiving only)")
-    part_size_mib: int = Field(8, ge=8, le=5120, description="The size of a part; larger for files that need it")
+    role: Role = Field(
+        Role.ALL, description="`all`, `receiver` (deliveries only) or `worker` (archiving only)"
+    )
+    part_size_mib: int = Field(
+        8, ge=8, le=5120, description="The size of a part; larger for files that need it"
+    )
     parts_in_flight: int = Field(8, ge=1, le=64, description="Parts moved at once for one file")
     artifacts_in_flight: int = Field(4, ge=1, le=256, description="Files moved at once by this process")
     memory_budget_mib: int = Field(
@@ -73,11 +78,18 @@ class Settings(BaseSettings):
         60.0, ge=3, le=3600, description="How long a silent worker keeps a file before another takes it"
     )
     drain_seconds: float = Field(
-        25.0, ge=0, le=3600, description="How long parts in flight may finish after SIGTERM; below the grace period"
+        25.0,
+        ge=0,
+        le=3600,
+        description="How long parts in flight may finish after SIGTERM; below the grace period",
     )
     deliveries_keep_days: float = Field(30.0, gt=0, description="How long the record of deliveries is kept")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged")
-    log_format: Literal["json", "console"] = Field("json", description="`json` lines, or `console` for people")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least level logged"
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="`json` lines, or `console` for people"
+    )
 
     _storage: LocalConfig | S3Config = PrivateAttr()
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -78,7 +78,7 @@ class Source:
         response = await self._asked(link, {"Range": f"bytes={start}-{start + length - 1}", **conditions})
         opened = Opened(self, link, response, start)
         try:
-            if opened.ranged and opened.identity.size is None or response.status == 416:
+            if (opened.ranged and opened.identity.size is None) or response.status == 416:
                 empty = response.status == 416 and _content_range(response)[1] == 0
                 if not empty:
                     # A source that does not say how much there is: then all of it, in one go.
@@ -139,10 +139,8 @@ class Opened:
         self._first: aiohttp.ClientResponse | None = response
         self._start = start
         self.ranged = response.status == 206
-        if response.status in (206, 416):
-            size = _content_range(response)[1]
-        else:
-            size = response.content_length
+        counted = response.status in (206, 416)
+        size = _content_range(response)[1] if counted else response.content_length
         self.identity = Identity(size, response.headers.get("ETag"))
         # Without a length and without chunks an end cannot be told from a cut.
         self.end_is_certain = size is not None or "Transfer-Encoding" in response.headers
@@ -169,7 +167,7 @@ class Opened:
                 attempts = attempts + 1 if got == before else 1
                 await self._source.pause(error, attempts)
 
-    async def stream(self, size: int) -> AsyncIterator[memoryview]:
+    async def stream(self, size: int) -> AsyncGenerator[memoryview, None]:
         """The whole file in pieces of at most ``size`` bytes, from its first byte. Once only.
 
         Raises :class:`SourceError`; a stream cannot be resumed.
@@ -233,7 +231,7 @@ def _translated() -> Iterator[None]:
 def _accepted(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
     """The response if it carries the file (or says with 416 that there is no such range)."""
     status = response.status
-    if status in (200, 206) and response.content_type not in _PAGES or status == 416:
+    if (status in (200, 206) and response.content_type not in _PAGES) or status == 416:
         return response
     response.close()
     detail = f"it answered {status}"

@@ -16,7 +16,7 @@ _SECRET_LENGTH = 4
 
 
 class Redaction:
-    """A log processor that masks given secrets, and the query and userinfo of every link, wherever they stand."""
+    """A log processor that masks given secrets, and every link's query and userinfo, wherever they stand."""
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
         self._secrets = tuple(secret for secret in secrets if len(secret) >= _SECRET_LENGTH)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -51,7 +51,7 @@ def combined(first: Checksum, second: Checksum, second_size: int) -> Checksum:
     )
 
 
-def whole_checksum(parts: list[Part]) -> Checksum:
+def whole_checksum(parts: Sequence[Part]) -> Checksum:
     """The whole file's checksum from its parts', in order, without reading a byte again."""
     whole = Checksum(0, 0)
     for part in parts:
@@ -121,9 +121,9 @@ class Transfer:
     ) -> list[Part]:
         """Move a source that is one stream: read in order, stored several parts at once.
 
-        ``begin`` is called when it turns out to be more than one part, else ``put`` with all of it, and no part
-        is returned. Parts that
-        are ``done`` are read again, because there is no other way past them, and compared, not stored again.
+        ``begin`` is called when it turns out to be more than one part; else ``put`` with all of it, and no
+        part is returned. Parts that are ``done`` are read again, because there is no other way past them, and
+        compared, not stored again.
         """
         pieces = opened.stream(part_size)
         reading = asyncio.Lock()
@@ -207,7 +207,7 @@ class Transfer:
         return Part(number, len(view), checksum, receipt)
 
     async def _lanes(self, step: Callable[[], Awaitable[bool]]) -> None:
-        """Call ``step`` in parallel until it returns False, one fails, or the service drains; join them all."""
+        """Call ``step`` in parallel until it returns False, one fails, or the service drains; join all."""
         failures: list[ArchiverError] = []
 
         async def lane() -> None:

@@ -106,7 +106,12 @@ def _engine(text_url: str, *, create: bool) -> AsyncEngine:
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     return create_async_engine(
-        url, pool_pre_ping=True, pool_size=5, max_overflow=5, pool_timeout=2, connect_args={"connect_timeout": 3}
+        url,
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=5,
+        pool_timeout=2,
+        connect_args={"connect_timeout": 3},
     )
 
 

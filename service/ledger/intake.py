@@ -78,7 +78,9 @@ class Intake:
         # News of a higher rank wins field by field, older news only fills in what was missing.
         newer = new.status_rank >= old.status_rank
         merged = {
-            name: case((newer, func.coalesce(new[name], old[name])), else_=func.coalesce(old[name], new[name]))
+            name: case(
+                (newer, func.coalesce(new[name], old[name])), else_=func.coalesce(old[name], new[name])
+            )
             for name in values
             if name not in ("id", "provider")
         }

@@ -72,7 +72,9 @@ class View:
             .where(parts.c.artifact_id == artifacts.c.id)
             .scalar_subquery()
         )
-        columns = select(artifacts, recordings.c.title, moved.label("moved"), now().label("now")).join(recordings)
+        columns = select(artifacts, recordings.c.title, moved.label("moved"), now().label("now")).join(
+            recordings
+        )
         unfinished = artifacts.c.due_at.is_not(None)
         async with self._database.read() as connection:
             open_rows = await connection.execute(

@@ -17,6 +17,7 @@ from service.ledger.database import Database
 from service.ledger.tables import artifacts, now, parts, recordings
 from service.model import Artifact, Checksum, Claim, Kind, Part, State, Stored
 
+
 class Work:
     """Claims for one worker, known to the others as ``owner``."""
 
@@ -83,28 +84,33 @@ class Work:
         """Settle the multipart session; a resumed artifact goes on with exactly this."""
         async with self._database.write() as connection:
             await self._set(
-                connection, claim, upload_id=upload_id, part_size=part_size, size=size, source_etag=source_etag
+                connection,
+                claim,
+                upload_id=upload_id,
+                part_size=part_size,
+                size=size,
+                source_etag=source_etag,
             )
 
     async def restart(self, claim: Claim, *, keep_key: bool) -> None:
         """Forget the multipart session and its parts: the next try begins anew."""
-        cleared: dict[str, Any] = dict(upload_id=None, part_size=None, size=None, source_etag=None)
+        cleared: dict[str, Any] = dict.fromkeys(["upload_id", "part_size", "size", "source_etag"])
         if not keep_key:
-            cleared |= dict(key=None, storage=None)
+            cleared |= dict.fromkeys(["key", "storage"])
         async with self._database.write() as connection:
             await self._set(connection, claim, **cleared)
             await connection.execute(delete(parts).where(parts.c.artifact_id == claim.id))
 
     async def part_stored(self, claim: Claim, part: Part) -> None:
         """Keep the receipt of a part that the storage confirmed; holds the claim for another lease."""
-        values = dict(
-            artifact_id=claim.id,
-            number=part.number,
-            size=part.size,
-            crc64nvme=f"{part.checksum.crc64nvme:016x}",
-            crc32c=f"{part.checksum.crc32c:08x}",
-            receipt=part.receipt,
-        )
+        values = {
+            "artifact_id": claim.id,
+            "number": part.number,
+            "size": part.size,
+            "crc64nvme": f"{part.checksum.crc64nvme:016x}",
+            "crc32c": f"{part.checksum.crc32c:08x}",
+            "receipt": part.receipt,
+        }
         statement = self._database.insert(parts).values(**values)
         async with self._database.write() as connection:
             # First the artifact's row: it fences, and locks out another claim until the part is in.
@@ -227,11 +233,7 @@ class Work:
         async with self._database.write() as connection:
             for claim in claims:
                 await connection.execute(
-                    update(artifacts)
-                    .where(*_held(claim))
-                    .values(
-                        state=_stored_or(State.WAITING), **_UNHELD
-                    )
+                    update(artifacts).where(*_held(claim)).values(state=_stored_or(State.WAITING), **_UNHELD)
                 )
 
     async def _set(self, connection: AsyncConnection, claim: Claim, **values: Any) -> None:

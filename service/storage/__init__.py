@@ -49,11 +49,18 @@ class Storage(Protocol):
         ...
 
     async def abort_orphans(self, key: str) -> int:
-        """Abort every session open for exactly ``key``; returns how many. For a key that is certainly ours."""
+        """Abort every session open for exactly ``key``, which is certainly ours; returns how many."""
         ...
 
     async def put(
-        self, key: str, body: memoryview, *, checksum: Checksum, artifact_id: str, content_type: str, replace: bool
+        self,
+        key: str,
+        body: memoryview,
+        *,
+        checksum: Checksum,
+        artifact_id: str,
+        content_type: str,
+        replace: bool,
     ) -> Stored:
         """Store a small object in one request.
 
@@ -75,7 +82,7 @@ class Storage(Protocol):
 
 
 async def open_storage(config: LocalConfig | S3Config) -> Storage:
-    """The storage that ``config`` describes; only its own libraries are imported. Nothing is asked of it yet."""
+    """The storage that ``config`` describes, with only its own libraries imported. Asks nothing of it yet."""
     if isinstance(config, LocalConfig):
         from service.storage.local import LocalStorage
 

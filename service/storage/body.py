@@ -22,7 +22,7 @@ class PartBody(Payload):
     def __init__(self, view: memoryview) -> None:
         super().__init__(view, content_type="application/octet-stream")
         self._view = view
-        self._size = len(view)
+        self._size: int = len(view)
         self._at = 0
 
     def read(self, size: int = -1) -> memoryview:

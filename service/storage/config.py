@@ -8,8 +8,17 @@ them stand this service's own: ``endpoint_url``, ``addressing``, ``checksum`` an
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
-from pydantic import field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 _DOCUMENTED = {
     "type", "access_key", "secret", "secret_key", "bucket", "region", "path", "host", "port", "username",

@@ -38,8 +38,8 @@ _MEND = {
 class LocalStorage:
     """Objects as files below a folder.
 
-    A part's receipt is its CRC-64/NVME, and listing the parts reads them back: after a power cut a part counts
-    only if it is really on the disk. A new name is taken with ``link``, which never replaces a file.
+    A part's receipt is its CRC-64/NVME, and listing the parts reads them back: after a power cut a part
+    counts only if it is really on the disk. A new name is taken with ``link``, which never replaces a file.
     """
 
     def __init__(self, config: LocalConfig) -> None:
@@ -99,7 +99,14 @@ class LocalStorage:
         return await self._run(sweep)
 
     async def put(
-        self, key: str, body: memoryview, *, checksum: Checksum, artifact_id: str, content_type: str, replace: bool
+        self,
+        key: str,
+        body: memoryview,
+        *,
+        checksum: Checksum,
+        artifact_id: str,
+        content_type: str,
+        replace: bool,
     ) -> Stored:
         """See :class:`~service.storage.Storage`."""
         temporary, final = self._temporary(key, secrets.token_hex(8)), self._path(key)
@@ -151,7 +158,7 @@ class LocalStorage:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
     async def _run(self, work: Callable[[], _T]) -> _T:
-        """``work`` in a thread, to its end even if the caller is cancelled: its buffer must not be reused before."""
+        """``work`` in a thread, to its end also if the caller is cancelled: until then it uses the buffer."""
         running = asyncio.ensure_future(asyncio.to_thread(_translated, work))
         try:
             return await asyncio.shield(running)

@@ -137,11 +137,11 @@ class S3Storage:
                     ),
                     **self._when_conditional(),
                 )
-        except (UploadLost, StorageUnavailable, NameTaken) as error:
+        except (UploadLost, StorageUnavailable, NameTaken):
             # It may have succeeded, now or in a former life: the object itself tells.
             found = await self.stat(upload.key)
             if found is None or not _is(found, size, checksum, upload.artifact_id):
-                raise error
+                raise
             return found
         return await self._confirmed(upload.key, size, checksum, upload.artifact_id)
 
@@ -159,7 +159,14 @@ class S3Storage:
         return len(orphans)
 
     async def put(
-        self, key: str, body: memoryview, *, checksum: Checksum, artifact_id: str, content_type: str, replace: bool
+        self,
+        key: str,
+        body: memoryview,
+        *,
+        checksum: Checksum,
+        artifact_id: str,
+        content_type: str,
+        replace: bool,
     ) -> Stored:
         """See :class:`~service.storage.Storage`."""
         if not replace and not self._conditional:
@@ -212,7 +219,7 @@ class S3Storage:
         """See :class:`~service.storage.Storage`."""
         await self._resources.aclose()
 
-    def _at(self, key: str) -> dict[str, str]:
+    def _at(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
 
     def _when_checked(self, **options: Any) -> dict[str, Any]:

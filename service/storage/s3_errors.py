@@ -47,8 +47,8 @@ _MISSING = {"NoSuchKey", "404", "NotFound"}
 _TAKEN = {"PreconditionFailed", "412"}
 # Damaged or cut off on the way: the same request may well pass next time.
 _AGAIN = {
-    "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody",
-    "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "408", "409",
+    "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch",
+    "IncompleteBody", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "408", "409",
 }  # fmt: skip
 
 
@@ -59,12 +59,18 @@ def translate_answer(error: ClientError) -> StorageError:
     status = int(meta.get("HTTPStatusCode", 0) or 0)
     detail = f"{error.operation_name} was answered {code or status}"
     if code in _THROTTLES or status in (429, 503):
-        return StorageThrottled(detail, retry_after_s=_seconds(meta.get("HTTPHeaders", {}).get("retry-after")))
+        return StorageThrottled(
+            detail, retry_after_s=_seconds(meta.get("HTTPHeaders", {}).get("retry-after"))
+        )
     if code in _LOST:
         return UploadLost(detail)
     if code in _MISSING:
         # An upload's own 404, without the code that tells: the session is gone all the same.
-        return ObjectMissing(detail) if error.operation_name in ("HeadObject", "GetObject") else UploadLost(detail)
+        return (
+            ObjectMissing(detail)
+            if error.operation_name in ("HeadObject", "GetObject")
+            else UploadLost(detail)
+        )
     if code in _TAKEN:
         return NameTaken(detail)
     if code in _MEND:
