@@ -32,7 +32,7 @@ def parse(body: bytes, provider: Provider) -> Event:
     Raises :class:`DeliveryMalformed`, which names the field, if it is not the JSON it should be.
     """
     try:
-        document = json.loads(body)
+        document = json.loads(body, parse_int=float)  # as int, thousands of digits would be an error
     except (ValueError, RecursionError) as error:
         raise DeliveryMalformed("body", "is not JSON") from error
     if not isinstance(document, dict):
@@ -51,9 +51,8 @@ def _recording(document: Mapping[str, Any], provider: Provider) -> Recording:
     fields = document.get("recording")
     if not isinstance(fields, dict):
         raise DeliveryMalformed("recording", "is not an object")
-    given = fields.get("recordingId") or fields.get("id")
-    identity = _text(given)
-    if identity is None or identity != given or len(identity) > _ID_LENGTH:
+    identity = _identity(fields.get("recordingId")) or _identity(fields.get("id"))
+    if identity is None:
         raise DeliveryMalformed("recording.id", "is not an id")
     status = _text(fields.get("status"))
     if status is None:
@@ -83,19 +82,22 @@ def _artifacts(fields: Mapping[str, Any], recording: Recording) -> tuple[Artifac
     expires_at = _moment(fields.get("downloadUrlExpiry"))
     if expires_at is None and recording.stopped_at is not None:
         expires_at = recording.stopped_at + RETENTION_S
-    artifacts = []
+    artifacts: list[Artifact] = []
+    video_name = recording.output_file_name or f"{recording.id}.mp4"
     for kind, field in ((Kind.VIDEO, "downloadUrl"), (Kind.AUDIO, "audioDownloadUrl")):
         url = fields.get(field)
         if url is None or url == "":
             continue
         if not isinstance(url, str) or not _is_link(url):
             raise DeliveryMalformed(f"recording.{field}", "is not a link")
+        if kind is Kind.VIDEO and recording.output_file_name is None:
+            video_name = recording.id + (_suffix(url) or ".mp4")
         artifacts.append(
             Artifact(
                 recording_id=recording.id,
                 kind=kind,
                 url=url,
-                name=_name(recording, kind, url),
+                name=video_name if kind is Kind.VIDEO else _audio_name(video_name, url),
                 announced_size=recording.file_size if kind is Kind.VIDEO else None,
                 expires_at=expires_at,
             )
@@ -108,17 +110,18 @@ def is_known_status(status: str) -> bool:
     return status in STATUS_RANK
 
 
-def _name(recording: Recording, kind: Kind, url: str) -> str:
-    """The provider's ``outputFileName``; the audio beside it has the same stem and its own suffix."""
+def _audio_name(video_name: str, url: str) -> str:
+    """The video's name with the audio's own suffix; never the same as the video's."""
+    stem, dot, end = video_name.rpartition(".")
+    stem = stem if dot and stem and "/" not in end else video_name
+    suffix = _suffix(url) or ".mp3"
+    name = stem + suffix
+    return name if name.lower() != video_name.lower() else f"{stem}.audio{suffix}"
+
+
+def _suffix(url: str) -> str:
     suffix = PurePosixPath(urlsplit(url).path).suffix
-    suffix = suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""
-    name = recording.output_file_name or recording.id + (suffix or ".mp4" if kind is Kind.VIDEO else "")
-    if kind is Kind.VIDEO:
-        return name
-    stem, dot, end = name.rpartition(".")
-    stem = stem if dot and stem and "/" not in end else name
-    audio = stem + (suffix or ".mp3")
-    return audio if audio != name else f"{stem}.audio{suffix}"
+    return suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""
 
 
 def _is_link(url: str) -> bool:
@@ -132,6 +135,11 @@ def _is_link(url: str) -> bool:
 def _clean(text: str) -> str:
     # Lone surrogates cannot be encoded and NUL cannot be stored: JSON escapes can bring either.
     return "".join(c for c in text if c >= " " and not "\ud800" <= c <= "\udfff" and c != "\x7f")
+
+
+def _identity(value: object) -> str | None:
+    identity = _text(value)
+    return identity if identity == value and len(identity or "") <= _ID_LENGTH else None
 
 
 def _text(value: object) -> str | None:

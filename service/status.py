@@ -69,11 +69,10 @@ async def _rendered(view: View, limit: int) -> RenderableType:
         return Group(summary, Text("Nothing was announced yet."))
     table = Table(box=None, header_style="bold", expand=True)
     table.add_column("state", no_wrap=True)
-    table.add_column("file", overflow="fold", ratio=3)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("moved", min_width=12)
     table.add_column("link ends in", justify="right", no_wrap=True)
-    table.add_column("what happens", overflow="fold", ratio=4)
+    table.add_column("file", overflow="fold", ratio=1)
     for line in lines:
         table.add_row(*_cells(line))
     return Group(summary, table)
@@ -86,13 +85,13 @@ def _cells(line: Line) -> list[RenderableType]:
         moved = ProgressBar(total=line.size, completed=min(line.moved, line.size), width=12)
     elif line.size and line.moved:
         moved = f"{100 * line.moved / line.size:.0f} %"
+    story = _story(line)
     return [
         Text(line.state, style=_COLOURS[line.state]),
-        line.key or line.name,
         size_text(line.size) if line.size is not None else "",
         moved,
         "" if finished or line.state is State.EXPIRED else span_text(line.expires_in_s),
-        _story(line),
+        Text("\n").join([Text(line.key or line.name), story]) if story else Text(line.key or line.name),
     ]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -87,10 +88,11 @@ class LocalStorage:
 
         def sweep() -> int:
             final = self._path(key)
+            temporary = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{16}}\.part")
             ours = [
                 entry
                 for entry in (final.parent.iterdir() if final.parent.is_dir() else ())
-                if entry.name.startswith(f".{final.name}.") and entry.name.endswith(".part")
+                if temporary.fullmatch(entry.name)  # not those of a longer name
             ]
             for entry in ours:
                 entry.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
 from service.errors import (
@@ -211,7 +211,8 @@ class S3Storage:
         """See :class:`~service.storage.Storage`."""
         with _translated():
             answer = await self._client.get_object(**self._at(key))
-            async with answer["Body"] as body:
+            body = answer["Body"]
+            async with body:  # which gives aiohttp's own response, not the body
                 async for chunk in body.iter_chunks(256 * 1024):
                     yield chunk
 
@@ -256,7 +257,14 @@ def _translated() -> Iterator[None]:
         yield
     except ClientError as error:
         raise translate_answer(error) from error
-    except (HTTPClientError, ResponseParserError, aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (
+        EndpointConnectionError,
+        HTTPClientError,
+        ResponseParserError,
+        aiohttp.ClientError,
+        TimeoutError,
+        OSError,
+    ) as error:
         raise StorageUnavailable(type(error).__name__) from error
     except BotoCoreError as error:
         raise translate_failure(error) from error

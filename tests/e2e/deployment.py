@@ -1,0 +1,151 @@
+"""The service as its users run it: a process with an environment, a folder and two ports."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.doubles.ports import free_ports
+from tests.doubles.sender import Family, Sender
+
+START_S = 30.0
+
+
+class Deployment:
+    """One folder, database and storage, served by one process after another on the same ports.
+
+    The log of all of them is in ``log``; every line of it is JSON, which :meth:`lines` checks by reading it.
+    """
+
+    def __init__(self, folder: Path, sender: Sender, **settings: object) -> None:
+        """``settings`` by their names without the prefix, in lower case; objects are given as JSON."""
+        self.folder = folder
+        self.log = folder / "service.log"
+        self.port, self.admin_port = free_ports(2)
+        self._sender = sender
+        self._settings = {
+            "webhook_public_key": sender.public_pem,
+            "source_hosts": "127.0.0.1",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "admin_port": self.admin_port,
+        } | settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the process is started with."""
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("ARCHIVER_")}
+        return plain | {
+            f"ARCHIVER_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
+            for name, value in self._settings.items()
+        }
+
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def configure(self, **settings: object) -> None:
+        """Change settings for the next start."""
+        self._settings |= settings
+
+    def start(self) -> None:
+        """Start a process and wait until it is ready."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "service", "serve"], cwd=self.folder, env=self.environment, stderr=log
+            )
+        self.wait_until(lambda: self.answer(self.admin_port, "/readyz")[0] == 200, timeout_s=START_S)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start a process; kill it at the end if it still runs."""
+        self.start()
+        try:
+            yield
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill -9: nothing is said, nothing is tidied."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self, *, timeout_s: float = 30.0) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout=timeout_s)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal and go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self, *, timeout_s: float = 30.0) -> int:
+        """Wait for the process's end; returns the exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout=timeout_s)
+
+    def command(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run a command of the service in the same folder and environment."""
+        return subprocess.run(
+            [sys.executable, "-m", "service", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def deliver(self, body: bytes, *, family: Family = "dyte") -> int:
+        """Deliver as the provider does; returns the status, 0 if nobody answered."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/webhook", body, self._sender.headers(body, family)
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except OSError:
+            return 0
+
+    def answer(self, port: int, path: str) -> tuple[int, str]:
+        """Status and text of a GET; status 0 if nobody answered."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                return int(answer.status), answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def wait_until(self, condition: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
+        """Return as soon as ``condition`` holds; fail with the log's end if it does not in time."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            ended = self._process is not None and self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                log = self.log.read_text("utf-8", "replace")[-3000:]
+                raise AssertionError(f"{'the process ended' if ended else 'it never happened'}; log:\n{log}")
+            time.sleep(0.02)
+
+    def lines(self, event: str | None = None) -> list[dict[str, Any]]:
+        """The log's lines, or those of one event."""
+        lines = [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
+        return [line for line in lines if event in (None, line["event"])]
