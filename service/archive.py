@@ -47,14 +47,15 @@ class Archivist:
     least_part_size: int
     metrics: Metrics
 
-    async def archive(self, claim: Claim) -> None:
+    async def archive(self, claim: Claim) -> Stored | None:
         """Store the artifact if it is not, and write the recording's manifest if it is the last of it.
 
-        Raises :class:`~service.errors.ArchiverError`; what was reached by then is in the ledger.
+        Returns what was stored, None if a former claim had done it. Raises
+        :class:`~service.errors.ArchiverError`; what was reached by then is in the ledger.
         """
-        if claim.state is not State.STORED:
-            await self._store(claim)
+        stored = None if claim.state is State.STORED else await self._store(claim)
         await self.finish(claim)
+        return stored
 
     async def finish(self, claim: Claim) -> None:
         """End a claim that is stored, or expired for good: the last of its recording writes the manifest."""
@@ -83,27 +84,27 @@ class Archivist:
             await self._begin_anew(claim, upload, keep_key=False)
         await self.finish(replace(claim, state=State.EXPIRED))
 
-    async def _store(self, claim: Claim) -> None:
+    async def _store(self, claim: Claim) -> Stored:
         """Move the file; begin anew a few times if the source, the upload or the name turns out another."""
-        for restarts in range(_RESTARTS + 1):
+        restarts = 0
+        while True:
             try:
-                await self._move(claim)
-                return
+                return await self._move(claim)
             except (UploadLost, NameTaken, SourceChanged) as error:
                 keep_key = not isinstance(error, NameTaken)
                 claim = await self.work.current(claim)
                 await self._begin_anew(claim, _upload(claim), keep_key=keep_key)
-                if restarts == _RESTARTS:
+                restarts += 1
+                if restarts > _RESTARTS:
                     raise
                 log.warning("transfer_restarted", reason=str(error))
                 claim = await self.work.current(claim)
 
-    async def _move(self, claim: Claim) -> None:
+    async def _move(self, claim: Claim) -> Stored:
         artifact, upload = claim.artifact, _upload(claim)
         done = await self._done(claim, upload) if upload else {}
         if upload and sum(part.size for part in done.values()) == upload.size:
-            await self._complete(claim, upload, [done[number] for number in sorted(done)])
-            return
+            return await self._complete(claim, upload, [done[number] for number in sorted(done)])
         part_size = upload.part_size if upload else self.least_part_size
         start = part_size * next(index for index in range(len(done) + 1) if index + 1 not in done)
         expected = Identity(claim.size, claim.source_etag) if upload else None
@@ -114,17 +115,18 @@ class Archivist:
             if upload is None and size is not None and size <= part_size and (opened.ranged or not size):
                 async with self.transfer.budget.buffer(size) as view:
                     await opened.read_into(0, view)
-                    await self._put_small(claim, opened, view)
-            elif opened.ranged:
-                upload = upload or await self._begin(claim, opened)
-                parts = await self.transfer.ranges(opened, upload, done, partial(self._keep, claim))
-                await self._complete(claim, upload, parts)
-            else:
-                await self._move_stream(claim, opened, upload, done)
+                    return await self._put_small(claim, opened, view)
+            if not opened.ranged:
+                return await self._move_stream(claim, opened, upload, done)
+            # A session begun while the source told no size knows it now.
+            upload = replace(upload, size=size) if upload else await self._begin(claim, opened)
+            parts = await self.transfer.ranges(opened, upload, done, partial(self._keep, claim))
+            self._check_end(claim, opened, sum(part.size for part in parts))
+            return await self._complete(claim, upload, parts)
 
     async def _move_stream(
         self, claim: Claim, opened: Opened, upload: Upload | None, done: Mapping[int, Part]
-    ) -> None:
+    ) -> Stored:
         begun: list[Upload] = [upload] if upload else []
 
         async def begin() -> Upload:
@@ -142,15 +144,15 @@ class Archivist:
             keep=partial(self._keep, claim),
             put=partial(self._put_small, claim, opened),
         )
-        if not moved:
-            return
+        if isinstance(moved, Stored):
+            return moved
         size = sum(part.size for part in moved)
         self._check_end(claim, opened, size)
         upload = replace(begun[0], size=size)
         await self._note_begun(claim, upload, opened.identity)
-        await self._complete(claim, upload, moved)
+        return await self._complete(claim, upload, moved)
 
-    async def _put_small(self, claim: Claim, opened: Opened, view: memoryview) -> None:
+    async def _put_small(self, claim: Claim, opened: Opened, view: memoryview) -> Stored:
         self._check_end(claim, opened, len(view))
         key, content_type = await self._place(claim), _content_type(claim)
         stored, checksum = await self._put(
@@ -160,6 +162,7 @@ class Archivist:
         await self.work.stored(
             claim, stored, checksum=checksum, part_size=len(view), content_type=content_type
         )
+        return stored
 
     async def _put(
         self, key: str, body: memoryview, *, artifact_id: str, content_type: str, replace: bool
@@ -237,12 +240,13 @@ class Archivist:
         await self.work.part_stored(claim, part)
         self.metrics.moved_bytes.inc(part.size)
 
-    async def _complete(self, claim: Claim, upload: Upload, parts: Sequence[Part]) -> None:
+    async def _complete(self, claim: Claim, upload: Upload, parts: Sequence[Part]) -> Stored:
         checksum = whole_checksum(parts)
         stored = await self.transfer.requested(lambda: self.storage.complete(upload, parts, checksum))
         await self.work.stored(
             claim, stored, checksum=checksum, part_size=upload.part_size, content_type=_content_type(claim)
         )
+        return stored
 
     async def _begin_anew(self, claim: Claim, upload: Upload | None, *, keep_key: bool) -> None:
         if upload is not None:

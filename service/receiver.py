@@ -64,6 +64,7 @@ class Receiver:
             ],
             exception_handlers={HTTPException: _problem},
         )
+        self.app.router.redirect_slashes = False  # to a provider a redirect is a failure
 
     async def _healthz(self, _request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -128,16 +129,20 @@ class Receiver:
             return 503, {"error": str(error).partition(":")[0]}, None
 
     async def _verified(self, request: Request, families: list[str], body: bytes) -> str:
-        """The family whose signature holds. Raises what the last one gave if none does."""
+        """The family whose signature holds.
+
+        Raises ``KeyUnavailable`` if one of them could not be judged, else ``SignatureInvalid``.
+        """
+        failure: SignatureInvalid | KeyUnavailable | None = None
         for family in families:
             try:
                 await self._keys.check(FAMILIES[family], body, request.headers[f"{family}-signature"].strip())
-            except (SignatureInvalid, KeyUnavailable):
-                if family == families[-1]:
-                    raise
+            except (SignatureInvalid, KeyUnavailable) as error:
+                failure = failure if isinstance(failure, KeyUnavailable) else error
             else:
                 return family
-        raise AssertionError("unreachable: there is at least one family")
+        assert failure is not None  # there is at least one family
+        raise failure
 
     async def _committed(
         self, request: Request, family: str, body: bytes

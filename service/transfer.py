@@ -18,7 +18,7 @@ from service.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
-from service.model import Checksum, Part, Upload
+from service.model import Checksum, Part, Stored, Upload
 from service.retry import part_delay_s
 from service.source import Opened
 from service.storage import Storage
@@ -117,17 +117,18 @@ class Transfer:
         *,
         begin: Callable[[], Awaitable[Upload]],
         keep: Callable[[Part], Awaitable[None]],
-        put: Callable[[memoryview], Awaitable[None]],
-    ) -> list[Part]:
+        put: Callable[[memoryview], Awaitable[Stored]],
+    ) -> list[Part] | Stored:
         """Move a source that is one stream: read in order, stored several parts at once.
 
-        ``begin`` is called when it turns out to be more than one part; else ``put`` with all of it, and no
-        part is returned. Parts that are ``done`` are read again, because there is no other way past them, and
+        ``begin`` is called when it turns out to be more than one part; else ``put`` with all of it, and its
+        answer returned. Parts that are ``done`` are read again, because there is no other way past them, and
         compared, not stored again.
         """
         pieces = opened.stream(part_size)
         reading = asyncio.Lock()
         parts: dict[int, Part] = {}
+        whole: Stored | None = None
         upload: Upload | None = None
         number, rest, ended = 0, memoryview(b""), False
 
@@ -143,7 +144,7 @@ class Transfer:
             return got
 
         async def step() -> bool:
-            nonlocal number, ended, upload
+            nonlocal number, ended, upload, whole
             async with contextlib.AsyncExitStack() as held:
                 async with reading:
                     if ended or self.draining.is_set():
@@ -153,7 +154,7 @@ class Transfer:
                     number, ended = number + 1, len(view) < part_size
                     mine = number
                     if ended and mine == 1:
-                        await put(view)
+                        whole = await put(view)
                         return False
                     if not view:
                         return False
@@ -175,6 +176,8 @@ class Transfer:
             await self._lanes(step)
         finally:
             await pieces.aclose()
+        if whole is not None:
+            return whole
         if not ended:
             raise Draining
         return [parts[key] for key in sorted(parts)]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
@@ -15,6 +16,7 @@ from service.telemetry import Metrics
 
 _POLL_S = 2.0
 _LEDGER_PAUSE_S = 5.0
+_T = TypeVar("_T")
 
 log = structlog.get_logger()
 
@@ -113,7 +115,7 @@ class Worker:
             artifact=claim.id, recording_id=artifact.recording_id, epoch=claim.epoch
         ):
             try:
-                await self._holding(claim, claimed_at, self._archivist.archive)
+                stored = await self._holding(claim, claimed_at, self._archivist.archive)
             except Draining:
                 await self._settled(claim, "given_back", lambda: self._work.release([claim]))
             except LeaseLost:
@@ -125,11 +127,15 @@ class Worker:
                 took_s = self._clock() - claimed_at
                 self._metrics.archive_seconds.observe(took_s)
                 self._count(claim, "archived")
-                log.info("artifact_archived", kind=artifact.kind, seconds=round(took_s, 3))
+                log.info(
+                    "artifact_archived",
+                    kind=artifact.kind,
+                    key=stored.key if stored else claim.key,
+                    size_bytes=stored.size if stored else claim.size,
+                    seconds=round(took_s, 3),
+                )
 
-    async def _holding(
-        self, claim: Claim, claimed_at: float, job: Callable[[Claim], Awaitable[None]]
-    ) -> None:
+    async def _holding(self, claim: Claim, claimed_at: float, job: Callable[[Claim], Awaitable[_T]]) -> _T:
         """Run ``job`` while the lease is kept; cancel it when the lease is lost."""
         running = asyncio.ensure_future(job(claim))
         keeping = asyncio.create_task(self._keep(claim, claimed_at))
@@ -137,7 +143,7 @@ class Worker:
             await asyncio.wait([running, keeping], return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 keeping.result()  # raises LeaseLost, or what broke the keeping
-            await running
+            return await running
         finally:
             for task in (running, keeping):
                 task.cancel()
