@@ -41,9 +41,9 @@ class Budget:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():
                 self.used_bytes -= size  # it was handed out in the same moment
-            else:
+            elif (size, turn) in self._waiting:
                 self._waiting.remove((size, turn))
             self._hand_out()
             raise
@@ -54,8 +54,9 @@ class Budget:
     def _hand_out(self) -> None:
         while self._waiting and self._fits(self._waiting[0][0]):
             size, turn = self._waiting.popleft()
-            self.used_bytes += size
-            turn.set_result(None)
+            if not turn.cancelled():  # who waited for it may not know yet
+                self.used_bytes += size
+                turn.set_result(None)
 
     def _find(self, size: int) -> bytearray:
         for index, memory in enumerate(self._spare):
@@ -94,9 +95,11 @@ class Gate:
             self._waiting.append(turn)
             try:
                 await turn
-            finally:
+            except asyncio.CancelledError:
                 if turn in self._waiting:
                     self._waiting.remove(turn)
+                self._wake()  # it may have been woken in the same moment: then it is another's turn
+                raise
         self._running += 1
         try:
             yield self._clock()

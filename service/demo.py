@@ -55,10 +55,11 @@ async def run(size: str, *, keep: bool, console: Console) -> None:
     total = parse_size(size)
     folder = Path(tempfile.mkdtemp(prefix="dyte-archiver-demo-"))
     _say(console, f"folder    {folder}")
+    _say(console, f"sample    {size_text(total)} of random bytes are being made")
     expected = await asyncio.to_thread(_write_sample, folder / _NAME, total)
     key = generate_private_key(public_exponent=65537, key_size=2048)
     async with _sample_served(folder / _NAME) as link, _service(folder, key) as (port, admin_port):
-        _say(console, f"source    {link} ({size_text(total)})")
+        _say(console, f"source    {link}")
         _say(console, f"webhook   http://127.0.0.1:{port}/webhook")
         body = _delivery(link, total)
         began_at = time.monotonic()

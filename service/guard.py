@@ -17,7 +17,9 @@ from yarl import URL
 from service.errors import SourceUntrusted
 
 _MEND = "if this host is to be trusted, name it in ARCHIVER_SOURCE_HOSTS"
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""What IANA gives out for the public internet; beside it lie site-local, SRv6 and other inner ranges."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Guard:
@@ -45,7 +47,11 @@ class Guard:
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            return  # a name: the resolver checks what it stands for
+            # A name: the resolver checks what it stands for. But what looks like a number (127.1, 2130706433)
+            # may be taken for an address and never meet it.
+            if ":" in host or host.replace(".", "").isdigit():
+                raise SourceUntrusted(f"{host} is not a plain address", mend=_MEND) from None
+            return
         self.check_address(host, host)
 
     def check_address(self, host: str, address: str) -> None:
@@ -82,6 +88,7 @@ def is_public(address: str) -> bool:
         wrapped = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if wrapped is None and ip in _NAT64:
             wrapped = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if wrapped is not None:
-            ip = wrapped
+        if wrapped is None:
+            return ip in _UNICAST and ip.is_global
+        ip = wrapped
     return ip.is_global and not ip.is_multicast

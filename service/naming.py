@@ -8,7 +8,7 @@ from service.model import Artifact
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 _LENGTH = 180
-"""In bytes; file systems allow 255, and temporary names and the recording id come on top."""
+"""In bytes; file systems allow 255, and what manifests and temporary files add comes on top."""
 
 
 def candidates(artifact: Artifact, epoch: int) -> tuple[str, ...]:
@@ -18,8 +18,8 @@ def candidates(artifact: Artifact, epoch: int) -> tuple[str, ...]:
     same recording lies under the others; no two claims share it.
     """
     name = PurePosixPath(safe(artifact.name))
-    own = f"{name.stem}-{safe(artifact.recording_id)}"
-    return str(name), f"{own}{name.suffix}", f"{own}-{epoch}{name.suffix}"
+    own = f"{name.stem}-{artifact.recording_id}"
+    return str(name), safe(f"{own}{name.suffix}"), safe(f"{own}-{epoch}{name.suffix}")
 
 
 def safe(name: str) -> str:

@@ -33,7 +33,7 @@ def artifact_delay_s(error: Exception, attempts: int, *, expired: bool, jitter: 
             first_s, cap_s = 1.0, 300.0
         case _:
             first_s, cap_s = 2.0, 300.0
-    return max(_backoff_s(first_s, cap_s, attempts, jitter), retry_after_s or 0.0)
+    return max(_backoff_s(first_s, cap_s, attempts, jitter), min(retry_after_s or 0.0, 3600.0))
 
 
 def part_delay_s(error: Exception, attempts: int, *, jitter: float) -> float | None:

@@ -27,13 +27,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came; those of an unfinished head are counted."""
-        if self._head_timer is not None:
-            self._head_size += len(data)
-            if self._head_size > HEAD_LIMIT and len(data) < self._head_size:
-                self._cut()
-                return
+        """Bytes came; those of a head that they do not finish are counted."""
+        awaited = self._head_timer
         super().data_received(data)
+        if awaited is not None and awaited is self._head_timer:
+            self._head_size += len(data)
+            if self._head_size > HEAD_LIMIT:
+                self._cut()
 
     def on_message_begin(self) -> None:
         """The first byte of a request, perhaps a later one of a kept connection."""
@@ -44,6 +44,12 @@ class GuardedProtocol(HttpToolsProtocol):
         """The head is whole."""
         self._head_done()
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is out. What is left of a body that nobody reads counts as part of the next head."""
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body:  # else it is a later request's
+            self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""

@@ -163,12 +163,15 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        faults = []
         if self.webhook_public_key and self.webhook_key_url:
-            raise ValueError(f"{PREFIX}WEBHOOK_KEY_URL: is of no use beside {PREFIX}WEBHOOK_PUBLIC_KEY")
+            faults.append(f"{PREFIX}WEBHOOK_KEY_URL: is of no use beside {PREFIX}WEBHOOK_PUBLIC_KEY")
         if self.memory_budget_mib < self.part_size_mib:
-            raise ValueError(f"{PREFIX}MEMORY_BUDGET_MIB: is smaller than one part ({PREFIX}PART_SIZE_MIB)")
+            faults.append(f"{PREFIX}MEMORY_BUDGET_MIB: is smaller than one part ({PREFIX}PART_SIZE_MIB)")
         if self.storage_config and self.storage_config_file:
-            raise ValueError(f"{PREFIX}STORAGE_CONFIG_FILE: is of no use beside {PREFIX}STORAGE_CONFIG")
+            faults.append(f"{PREFIX}STORAGE_CONFIG_FILE: is of no use beside {PREFIX}STORAGE_CONFIG")
+        if faults:
+            raise ValueError("\n".join(faults))
         if self.storage_config:
             self._storage = _read_storage(self.storage_config.get_secret_value())
         elif self.storage_config_file:
@@ -214,7 +217,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, **options: object) ->
 def _read_storage(text: str) -> LocalConfig | S3Config:
     try:
         given = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     return parse_storage_config(given)
 

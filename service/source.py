@@ -85,6 +85,8 @@ class Source:
                     response.close()
                     response = await self._asked(link, conditions)
                     opened = Opened(self, link, response, start)
+                    if response.status != 200:
+                        raise SourceUnavailable(f"it answered {response.status} where no range was asked for")
             if expected is not None:
                 expected.check(opened.identity)
         except BaseException:
@@ -115,10 +117,11 @@ class Source:
 
     async def get(self, link: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """One GET, redirects followed by hand so that each is checked. Raises :class:`SourceError`."""
-        url = URL(link, encoded=True)
+        with _translated():
+            url = URL(link, encoded=True)
         for _ in range(_REDIRECTS + 1):
-            self._guard.check_link(url)
             with _translated():
+                self._guard.check_link(url)
                 response = await self._session.get(url, headers=headers, allow_redirects=False)
             if response.status not in (301, 302, 303, 307, 308):
                 return _accepted(response)
@@ -222,9 +225,11 @@ def _translated() -> Iterator[None]:
         yield
     except SourceError:
         raise
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except aiohttp.InvalidURL as error:
+        raise SourceRefused("the link is not one that can be asked") from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:  # a wrong certificate is a ValueError too
         raise SourceUnavailable(type(error).__name__) from error
-    except ValueError as error:  # aiohttp.InvalidURL and what yarl makes of odd links
+    except ValueError as error:  # what yarl makes of odd links
         raise SourceRefused("the link is not one that can be asked") from error
 
 

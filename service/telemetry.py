@@ -10,8 +10,9 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from structlog.typing import Processor
 
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
-_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s\"']+@", re.IGNORECASE)
+# A quote may stand in a link: rather mask a little more than one query.
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?\"<>]*)\?[^\s\"<>]*", re.IGNORECASE)
+_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s\"]+@", re.IGNORECASE)
 _SECRET_LENGTH = 4
 
 
@@ -19,7 +20,8 @@ class Redaction:
     """A log processor that masks given secrets, and every link's query and userinfo, wherever they stand."""
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
-        self._secrets = tuple(secret for secret in secrets if len(secret) >= _SECRET_LENGTH)
+        # The longest first: one may be a part of another.
+        self._secrets = sorted((s for s in secrets if len(s) >= _SECRET_LENGTH), key=len, reverse=True)
 
     def __call__(self, _logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Mask every text in ``event``."""
@@ -33,7 +35,7 @@ class Redaction:
                 value = value.replace(secret, "***")
             return _USERINFO.sub(r"\1***@", _QUERY.sub(r"\1?***", value))
         if isinstance(value, Mapping):
-            return {key: self._masked(inner) for key, inner in value.items()}
+            return {self._masked(str(key)): self._masked(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self._masked(inner) for inner in value]
         if value is None or isinstance(value, bool | int | float):

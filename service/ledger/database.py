@@ -83,12 +83,14 @@ class Database:
 
 @contextlib.contextmanager
 def translated() -> Any:
-    """Turn the driver's failures into :class:`LedgerUnavailable`; wrong statements stay what they are."""
+    """Turn the driver's failures into the ledger's families; wrong statements stay what they are."""
     try:
         yield
     except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, OSError) as error:
         raise LedgerUnavailable(_brief(error)) from error
     except exc.DBAPIError as error:
+        if type(error) is exc.DatabaseError:  # SQLite's word for a file that is damaged or none of its own
+            raise LedgerUnfit(_brief(error), mend="restore the file, or move it away") from error
         if not error.connection_invalidated:
             raise
         raise LedgerUnavailable(_brief(error)) from error

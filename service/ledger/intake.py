@@ -106,9 +106,11 @@ class Intake:
         )
         new, old = statement.excluded, artifacts.c
         unstored = old.state.in_([State.WAITING, State.MOVING, State.EXPIRED])
-        fresher = or_(
-            new.expires_at > old.expires_at, and_(new.expires_at == old.expires_at, new.url != old.url)
-        )
+        another = new.url != old.url
+        fresher = or_(new.expires_at > old.expires_at, and_(new.expires_at == old.expires_at, another))
+        if artifact.expires_at is None:
+            # Counted from its arrival a replay would always be fresher than what it repeats.
+            fresher = and_(another, fresher)
         # While it is moving, its lease stands: the worker meets the new link at its next try.
         moving = old.state == State.MOVING
         freshened = statement.on_conflict_do_update(

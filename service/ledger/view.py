@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import BigInteger, Row, cast, func, select
 
 from service.errors import LedgerUnfit
 from service.ledger.database import Database
@@ -68,7 +68,8 @@ class View:
     async def lines(self, *, limit: int) -> list[Line]:
         """The open artifacts, soonest expiry first, then the newest finished ones; ``limit`` of each."""
         moved = (
-            select(func.coalesce(func.sum(parts.c.size), 0))
+            # PostgreSQL sums big integers up to a decimal.
+            select(cast(func.coalesce(func.sum(parts.c.size), 0), BigInteger))
             .where(parts.c.artifact_id == artifacts.c.id)
             .scalar_subquery()
         )
@@ -81,7 +82,7 @@ class View:
                 columns.where(unfinished).order_by(artifacts.c.expires_at, artifacts.c.id).limit(limit)
             )
             finished = await connection.execute(
-                columns.where(~unfinished).order_by(artifacts.c.stored_at.desc()).limit(limit)
+                columns.where(~unfinished).order_by(artifacts.c.stored_at.desc().nulls_last()).limit(limit)
             )
             return [_line(row) for row in [*open_rows, *finished]]
 

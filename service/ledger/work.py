@@ -171,11 +171,9 @@ class Work:
         siblings that finish together the later one is told False.
         """
         async with self._database.write() as connection:
-            await connection.execute(
-                select(recordings.c.id)
-                .where(recordings.c.id == claim.artifact.recording_id)
-                .with_for_update()
-            )
+            await self._lock_recording(connection, claim)
+            # Also who is told to write the manifest has to hold its claim.
+            await self._set(connection, claim, lease_until=now() + self._lease_s)
             others = select(artifacts.c.id).where(
                 artifacts.c.recording_id == claim.artifact.recording_id,
                 artifacts.c.id != claim.id,
@@ -187,13 +185,14 @@ class Work:
             return True
 
     async def archived(self, claim: Claim, *, manifest_key: str | None) -> None:
-        """The manifest is written: every stored artifact of the recording is archived.
+        """The manifest is written: the artifact and all that waited for it are archived.
 
         A claim that is not itself stored ends as ``expired``; ``manifest_key`` is None where nothing at all
         could be stored.
         """
         recording_id = claim.artifact.recording_id
         async with self._database.write() as connection:
+            await self._lock_recording(connection, claim)
             await self._set(
                 connection,
                 claim,
@@ -203,8 +202,12 @@ class Work:
             )
             await connection.execute(
                 update(artifacts)
-                .where(artifacts.c.recording_id == recording_id, artifacts.c.state == State.STORED)
-                .values(state=State.ARCHIVED, due_at=None)
+                .where(
+                    artifacts.c.recording_id == recording_id,
+                    artifacts.c.state == State.STORED,
+                    artifacts.c.due_at.is_(None),  # a sibling that is still held ends by itself
+                )
+                .values(state=State.ARCHIVED)
             )
             if manifest_key is not None:
                 await connection.execute(
@@ -235,6 +238,12 @@ class Work:
                 await connection.execute(
                     update(artifacts).where(*_held(claim)).values(state=_stored_or(State.WAITING), **_UNHELD)
                 )
+
+    async def _lock_recording(self, connection: AsyncConnection, claim: Claim) -> None:
+        # First, and its artifacts after it, as news is taken in: else each could wait for the other.
+        await connection.execute(
+            select(recordings.c.id).where(recordings.c.id == claim.artifact.recording_id).with_for_update()
+        )
 
     async def _set(self, connection: AsyncConnection, claim: Claim, **values: Any) -> None:
         result = await connection.execute(update(artifacts).where(*_held(claim)).values(**values))

@@ -27,6 +27,9 @@ from service.storage.config import LocalConfig
 _READ_SIZE = 1024 * 1024
 _T = TypeVar("_T")
 
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What file systems without hard links answer (FAT, some network shares)."""
+
 _MEND = {
     errno.ENOSPC: "make room on the volume",
     errno.EDQUOT: "raise the quota of the volume",
@@ -204,7 +207,14 @@ def _publish(temporary: Path, final: Path, *, replace: bool) -> None:
         except FileExistsError as error:
             if not temporary.samefile(final):
                 raise NameTaken(final.name) from error
-        temporary.unlink()
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if final.exists():
+                raise NameTaken(final.name) from error
+            temporary.rename(final)
+    # Two names of one file: renaming one to the other leaves both.
+    temporary.unlink(missing_ok=True)
     _sync(final.parent)
 
 

@@ -1,0 +1,125 @@
+"""The house is in order: lint, types, imports that go down, a README that says what the code does."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.settings import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+STOREYS = [
+    "service.__main__",
+    "service.demo",
+    "service.verify",
+    "service.status",
+    "service.serve",
+    "service.server",
+    "service.worker",
+    "service.receiver",
+    "service.admin",
+    "service.archive",
+    "service.transfer",
+    "service.budget",
+    "service.source",
+    "service.guard",
+    "service.ledger",
+    "service.manifest",
+    "service.naming",
+    "service.storage.s3",
+    "service.storage.s3_errors",
+    "service.storage.local",
+    "service.storage.body",
+    "service.storage",
+    "service.settings",
+    "service.storage.config",
+    "service.signature",
+    "service.event",
+    "service.retry",
+    "service.telemetry",
+    "service.model",
+    "service.errors",
+]
+"""Top-down; a module imports only from below."""
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        ["ruff", "check", "--no-cache", "."],
+        ["ruff", "format", "--no-cache", "--check", "."],
+        ["mypy", "--cache-dir", "/dev/null"],
+    ],
+    ids=["lint", "format", "types"],
+)
+def test_lint_format_and_types_are_clean(check: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *check], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted((ROOT / "service").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if name != "service":
+            yield name, path
+
+
+def storey(name: str) -> int:
+    found = [index for index, known in enumerate(STOREYS) if name == known or name.startswith(f"{known}.")]
+    assert found, f"{name} has no place in the house"
+    return max(found, key=lambda index: len(STOREYS[index]))
+
+
+@pytest.mark.parametrize(("name", "path"), [pytest.param(*found, id=found[0]) for found in modules()])
+def test_imports_go_down_only(name: str, path: Path) -> None:
+    imported = {
+        node.module
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("service.")
+    }
+    # A package's own modules, and the modules that a package chooses between, are one storey.
+    upward = {
+        module
+        for module in imported
+        if storey(module) < storey(name)
+        and not module.startswith(f"{name}.")
+        and storey(module) != storey(name)
+    }
+    assert not upward, f"{name} imports from above: {upward}"
+
+
+def test_the_readme_lists_every_setting_with_its_default_and_meaning() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    listed = dict(re.findall(rf"^\| `({PREFIX}\w+)` \| (.*) \|$", readme, re.MULTILINE))
+    assert list(listed) == [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    plain = Settings.model_construct()
+    for name, field in Settings.model_fields.items():
+        default = getattr(plain, name)
+        default = default.get_secret_value() if hasattr(default, "get_secret_value") else default
+        shown = "" if default is None or default == () else f"`{default}` "
+        assert listed[f"{PREFIX}{name.upper()}"] == f"{shown}| {field.description}".strip()
+
+
+def test_every_dependency_is_pinned_with_hashes_and_without_an_address() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["postgresql"]
+    pinned = (ROOT / "requirements.txt").read_text("utf-8")
+    names = set(re.findall(r"^([a-z0-9_.-]+)==\S+.*\\$", pinned, re.MULTILINE))
+    assert {re.split(r"[\[><=]", requirement)[0].lower() for requirement in wanted} <= names
+    assert "://" not in pinned
+    for requirement in re.split(r"\n(?=[a-z])", pinned.strip()):
+        assert "--hash=sha256:" in requirement
+
+
+def test_the_test_command_brings_all_that_the_tests_need() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    commands = re.findall(r"^python3 -m venv .*$", readme, re.MULTILINE)
+    assert [command.rpartition("/")[2] for command in commands] == ["dyte-archiver demo", "pytest"]
