@@ -127,10 +127,10 @@ class Archivist:
     async def _move_stream(
         self, claim: Claim, opened: Opened, upload: Upload | None, done: Mapping[int, Part]
     ) -> Stored:
-        begun: list[Upload] = [upload] if upload else []
+        begun = [upload] if upload else []
 
         async def begin() -> Upload:
-            begun[:] = begun or [await self._begin(claim, opened)]
+            begun.append(await self._begin(claim, opened))
             return begun[0]
 
         part_size = (
@@ -139,6 +139,7 @@ class Archivist:
         moved = await self.transfer.stream(
             opened,
             part_size,
+            upload,
             done,
             begin=begin,
             keep=partial(self._keep, claim),
@@ -272,9 +273,9 @@ class Archivist:
                 return manifest_key
         except ObjectMissing:
             return manifest_key
-        except StorageMismatch:
-            pass  # a file of somebody else's
-        return f"{key}.{safe(recording_id)}.json"
+        except (StorageMismatch, NameTaken):
+            pass  # something of somebody else's
+        return safe(f"{key}.{recording_id}.json")
 
 
 async def read_manifest(storage: Storage, key: str) -> Manifest:

@@ -1,7 +1,7 @@
 """From signed bytes to an :class:`~service.model.Event`. Pure.
 
-Only what archiving needs is insisted on: the event's name, the recording's id and status, and a link that
-is text. Any other documented field may be missing, or be something else than documented: it is then left
+Only what archiving needs is insisted on: the event's name, the recording's id and status, and a link if any
+is given. Any other documented field may be missing, or be something else than documented: it is then left
 out, because a recording must not be lost for an odd date. Documented bodies: the webhook guides of Dyte and
 of Cloudflare RealtimeKit.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from service.errors import DeliveryMalformed
-from service.model import STATUS_RANK, Artifact, Event, Kind, Provider, Recording
+from service.model import Artifact, Event, Kind, Provider, Recording
 
 RECORDING_EVENT = "recording.statusUpdate"
 RETENTION_S = 7 * 24 * 3600.0
@@ -43,8 +43,10 @@ def parse(body: bytes, provider: Provider) -> Event:
     if name != RECORDING_EVENT:
         return Event(name=_clean(name)[:_ID_LENGTH])
     recording = _recording(document, provider)
-    artifacts = _artifacts(document["recording"], recording) if recording.status == "UPLOADED" else ()
-    return Event(name=name, recording=recording, artifacts=artifacts)
+    if recording.status != "UPLOADED":
+        return Event(name=name, recording=recording)
+    artifacts, odd = _artifacts(document["recording"], recording)
+    return Event(name=name, recording=recording, artifacts=artifacts, odd=odd)
 
 
 def _recording(document: Mapping[str, Any], provider: Provider) -> Recording:
@@ -78,18 +80,23 @@ def _recording(document: Mapping[str, Any], provider: Provider) -> Recording:
     )
 
 
-def _artifacts(fields: Mapping[str, Any], recording: Recording) -> tuple[Artifact, ...]:
+def _artifacts(
+    fields: Mapping[str, Any], recording: Recording
+) -> tuple[tuple[Artifact, ...], tuple[str, ...]]:
+    """The artifacts, and the fields whose links are none; those are a fault only if there is no other."""
     expires_at = _moment(fields.get("downloadUrlExpiry"))
     if expires_at is None and recording.stopped_at is not None:
         expires_at = recording.stopped_at + RETENTION_S
     artifacts: list[Artifact] = []
+    odd: list[str] = []
     video_name = recording.output_file_name or f"{recording.id}.mp4"
     for kind, field in ((Kind.VIDEO, "downloadUrl"), (Kind.AUDIO, "audioDownloadUrl")):
         url = fields.get(field)
         if url is None or url == "":
             continue
         if not isinstance(url, str) or not _is_link(url):
-            raise DeliveryMalformed(f"recording.{field}", "is not a link")
+            odd.append(f"recording.{field}")
+            continue
         if kind is Kind.VIDEO and recording.output_file_name is None:
             video_name = recording.id + (_suffix(url) or ".mp4")
         artifacts.append(
@@ -102,12 +109,9 @@ def _artifacts(fields: Mapping[str, Any], recording: Recording) -> tuple[Artifac
                 expires_at=expires_at,
             )
         )
-    return tuple(artifacts)
-
-
-def is_known_status(status: str) -> bool:
-    """Whether the provider documents this recording status."""
-    return status in STATUS_RANK
+    if odd and not artifacts:
+        raise DeliveryMalformed(odd[0], "is not a link")
+    return tuple(artifacts), tuple(odd)
 
 
 def _audio_name(video_name: str, url: str) -> str:

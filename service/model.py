@@ -89,11 +89,15 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A verified fact. ``recording`` is None for events that carry nothing to archive."""
+    """A verified fact. ``recording`` is None for events that carry nothing to archive.
+
+    ``odd`` names the fields that should have been a link and are none.
+    """
 
     name: str
     recording: Recording | None = None
     artifacts: tuple[Artifact, ...] = ()
+    odd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

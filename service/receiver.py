@@ -154,6 +154,8 @@ class Receiver:
             webhook_id=_header(request, f"{family}-webhook-id"),
         )
         outcome = await self._intake.record(delivery, event)
+        if event.odd:
+            log.error("link_is_none", recording_id=event.recording and event.recording.id, fields=event.odd)
         if outcome is Outcome.ANNOUNCED:
             self._announced()
         recording_id = event.recording.id if event.recording else None

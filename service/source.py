@@ -22,6 +22,7 @@ from service.retry import range_delay_s
 
 _REDIRECTS = 5
 _BUFFER = 128 * 1024
+_TRUST = "if the source's certificate is not from a public authority, name that in SSL_CERT_FILE"
 _PAGES = ("text/html", "application/xml", "text/xml", "application/xhtml+xml")
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
@@ -228,7 +229,8 @@ def _translated() -> Iterator[None]:
     except aiohttp.InvalidURL as error:
         raise SourceRefused("the link is not one that can be asked") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:  # a wrong certificate is a ValueError too
-        raise SourceUnavailable(type(error).__name__) from error
+        mend = _TRUST if isinstance(error, aiohttp.ClientSSLError) else ""
+        raise SourceUnavailable(type(error).__name__, mend=mend) from error
     except ValueError as error:  # what yarl makes of odd links
         raise SourceRefused("the link is not one that can be asked") from error
 

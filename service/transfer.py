@@ -113,6 +113,7 @@ class Transfer:
         self,
         opened: Opened,
         part_size: int,
+        upload: Upload | None,
         done: Mapping[int, Part],
         *,
         begin: Callable[[], Awaitable[Upload]],
@@ -121,15 +122,14 @@ class Transfer:
     ) -> list[Part] | Stored:
         """Move a source that is one stream: read in order, stored several parts at once.
 
-        ``begin`` is called when it turns out to be more than one part; else ``put`` with all of it, and its
-        answer returned. Parts that are ``done`` are read again, because there is no other way past them, and
-        compared, not stored again.
+        Without an ``upload``, ``begin`` is called when it turns out to be more than one part; else ``put``
+        with all of it, and its answer returned. Parts that are ``done`` are read again, because there is no
+        other way past them, and compared, not stored again.
         """
         pieces = opened.stream(part_size)
         reading = asyncio.Lock()
         parts: dict[int, Part] = {}
         whole: Stored | None = None
-        upload: Upload | None = None
         number, rest, ended = 0, memoryview(b""), False
 
         async def fill(view: memoryview) -> int:
@@ -153,9 +153,11 @@ class Transfer:
                     view = view[: await fill(view)]
                     number, ended = number + 1, len(view) < part_size
                     mine = number
-                    if ended and mine == 1:
+                    if ended and upload is None:
                         whole = await put(view)
                         return False
+                    if not view and mine == 1:
+                        raise SourceChanged("it is empty now")
                     if not view:
                         return False
                     if mine > MAX_PARTS:

@@ -179,6 +179,8 @@ def _translated(work: Callable[[], _T]) -> _T:
         return work()
     except FileNotFoundError as error:
         raise UploadLost(os.strerror(errno.ENOENT)) from error
+    except IsADirectoryError as error:
+        raise NameTaken("it is a folder") from error
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         if error.errno in _MEND:

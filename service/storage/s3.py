@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Self
 import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    HTTPClientError,
+    SSLError,
+)
 from botocore.parsers import ResponseParserError
 
 from service.errors import (
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
 _OWNER = "dyte-archiver-artifact"
 """The metadata key that tells whose an object is."""
 _CONNECTIONS = 64
+_TRUST = "if the store's certificate is not from a public authority, name that in AWS_CA_BUNDLE"
 
 
 class S3Storage:
@@ -265,7 +272,8 @@ def _translated() -> Iterator[None]:
         TimeoutError,
         OSError,
     ) as error:
-        raise StorageUnavailable(type(error).__name__) from error
+        mend = _TRUST if isinstance(error, SSLError) else ""
+        raise StorageUnavailable(type(error).__name__, mend=mend) from error
     except BotoCoreError as error:
         raise translate_failure(error) from error
 

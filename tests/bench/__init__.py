@@ -1,0 +1,4 @@
+"""Benchmarks: `python -m tests.bench` races dyte-archiver against what one would use otherwise.
+
+Not run by pytest.
+"""

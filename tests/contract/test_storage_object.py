@@ -1,0 +1,128 @@
+"""Proves that every storage keeps the promises of the `Storage` protocol for whole objects and their keys."""
+
+import pytest
+
+from service.errors import NameTaken, ObjectMissing
+from service.storage import Storage
+from tests.contract.places import PART, File, Place, read
+
+KEYS = (
+    "with space.mp4",
+    "with+plus.mp4",
+    "with%20escape.mp4",
+    "with%2Fslash.mp4",
+    "with#hash.mp4",
+    "with?query=1&b.mp4",
+    "Größe-日本語-🎬.mp4",
+    "e\u0301 is not \u00e9.mp4",
+    "quote'\"s.mp4",
+    "~tilde(1)[2]{3}!*;:@=,$.mp4",
+    "a/folder/of/it.mp4",
+    "a folder/ü+%/it.mp4",
+    "dots...mp4",
+    "no-suffix",
+)
+
+
+@pytest.mark.parametrize("size", [0, 1, PART + 1], ids=str)
+async def test_an_object_of_any_size_is_read_back_byte_for_byte(storage: Storage, size: int) -> None:
+    file = File(size)
+
+    stored = await file.put(storage)
+
+    assert (stored.key, stored.size, stored.artifact_id) == (file.key, size, file.artifact_id)
+    assert stored.crc64nvme in {file.checksum.crc64nvme, None}
+    assert await read(storage, file.key) == file.body
+
+
+async def test_what_is_stored_is_found(storage: Storage) -> None:
+    file = File(1000)
+    await file.put(storage)
+
+    found = await storage.stat(file.key)
+
+    assert found is not None
+    assert (found.key, found.size) == (file.key, 1000)
+    assert found.artifact_id in {file.artifact_id, None}
+    assert found.crc64nvme in {file.checksum.crc64nvme, None}
+
+
+async def test_storing_the_same_again_is_fine(storage: Storage, place: Place) -> None:
+    file = File(1000)
+
+    assert await file.put(storage) == await file.put(storage)
+
+    assert await read(storage, file.key) == file.body
+    assert place.sessions() == 0
+
+
+async def test_an_object_of_another_artifact_is_left_as_it_is(storage: Storage, place: Place) -> None:
+    theirs, ours = File(1000), File(1000, artifact_id="another/video", seed=2)
+    await theirs.put(storage)
+
+    with pytest.raises(NameTaken):
+        await ours.put(storage)
+
+    assert await read(storage, theirs.key) == theirs.body
+    assert place.sessions() == 0
+
+
+async def test_an_object_is_replaced_on_demand(storage: Storage) -> None:
+    former, latter = File(1000, artifact_id="recording"), File(10, artifact_id="recording", seed=2)
+    await former.put(storage, replace=True)
+
+    await latter.put(storage, replace=True)
+
+    assert await read(storage, latter.key) == latter.body
+
+
+async def test_a_file_in_parts_is_not_put_over_an_object_nor_an_object_over_it(storage: Storage) -> None:
+    file, other = File(PART + 1), File(10, artifact_id="another/video", seed=2)
+    await file.store(storage)
+
+    with pytest.raises(NameTaken):
+        await other.put(storage)
+
+    assert await read(storage, file.key) == file.body
+
+
+async def test_what_is_missing_is_told(storage: Storage) -> None:
+    await File(10, key="folder/there.mp4").put(storage)
+
+    for key in ("missing.mp4", "no/such/folder.mp4", "folder/there.mp"):
+        assert await storage.stat(key) is None, key
+        with pytest.raises(ObjectMissing):
+            await read(storage, key)
+
+
+async def test_any_odd_key_holds_its_own_object(storage: Storage) -> None:
+    files = [File(100 + seed, key=key, seed=seed) for seed, key in enumerate(KEYS)]
+    for file in files:
+        await file.put(storage)
+
+    for file in files:
+        found = await storage.stat(file.key)
+        assert found is not None, file.key
+        assert (found.key, found.size) == (file.key, file.size)
+        assert await read(storage, file.key) == file.body, file.key
+
+
+async def test_any_odd_key_holds_its_own_file_in_parts(storage: Storage, place: Place) -> None:
+    files = [File(100 + seed, key=key, seed=seed) for seed, key in enumerate(KEYS)]
+    for file in files:
+        await file.begin(storage)
+        assert (await file.store(storage)).key == file.key
+        assert await storage.abort_orphans(file.key) == 1, file.key
+
+    assert place.sessions() == 0
+    for file in files:
+        assert await read(storage, file.key) == file.body, file.key
+
+
+async def test_an_artifact_with_an_odd_id_owns_its_object(storage: Storage) -> None:
+    ours = File(10, artifact_id="räcording +%/ü/video")
+    await ours.put(storage)
+
+    assert (await ours.put(storage)).artifact_id == ours.artifact_id
+    with pytest.raises(NameTaken):
+        await File(10, artifact_id="räcording +%25/ü/video", seed=2).put(storage)

@@ -1,0 +1,38 @@
+"""What the unit tests share, so that none waits for what all need: a migrated ledger, a server."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from service.ledger import Database
+from tests.unit.public_port import Stage
+
+
+@pytest.fixture(scope="session")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, closed; for copying only."""
+    path = tmp_path_factory.mktemp("ledger") / "empty.db"
+
+    async def migrate() -> None:
+        database = Database(f"sqlite:///{path}")
+        await database.migrate()
+        await database.close()
+
+    asyncio.run(migrate())
+    return path
+
+
+@pytest.fixture
+def ledger(empty_ledger: Path, tmp_path: Path) -> Path:
+    """A migrated, empty SQLite file that this test has to itself."""
+    return Path(shutil.copy(empty_ledger, tmp_path / "ledger.db"))
+
+
+@pytest.fixture(scope="session")
+async def stage() -> AsyncIterator[Stage]:
+    """The service's own server, listening; it waits a fifth of a second when it stops."""
+    async with Stage().open() as stage:
+        yield stage
