@@ -3,8 +3,7 @@
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import and_, case, delete, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, and_, case, delete, func, or_, select
 
 from service.event import RETENTION_S
 from service.ledger.database import Database
@@ -36,14 +35,15 @@ class Intake:
 
         Raises :class:`~service.errors.LedgerUnavailable`: then nothing of it is.
         """
-        async with self._database.write() as connection:
+
+        def record(connection: Connection) -> Outcome:
             outcome = Outcome.IGNORED
             if event.recording is not None:
-                outcome = await self._note(connection, event.recording)
+                outcome = self._note(connection, event.recording)
                 for artifact in event.artifacts:
-                    if await self._announce(connection, artifact):
+                    if self._announce(connection, artifact):
                         outcome = Outcome.ANNOUNCED
-            await connection.execute(
+            connection.execute(
                 deliveries.insert().values(
                     received_at=now(),
                     provider=delivery.provider,
@@ -55,23 +55,22 @@ class Intake:
                     outcome=outcome,
                 )
             )
-        return outcome
+            return outcome
+
+        return await self._database.write(record)
 
     async def prune(self, *, keep_s: float) -> int:
         """Forget deliveries older than ``keep_s``; returns how many. What they announced stays."""
-        async with self._database.write() as connection:
-            result = await connection.execute(
-                delete(deliveries).where(deliveries.c.received_at < now() - keep_s)
-            )
-            return int(result.rowcount)
+        old = delete(deliveries).where(deliveries.c.received_at < now() - keep_s)
+        return await self._database.write(lambda connection: connection.execute(old).rowcount)
 
-    async def _note(self, connection: AsyncConnection, recording: Recording) -> Outcome:
+    def _note(self, connection: Connection, recording: Recording) -> Outcome:
         rank = STATUS_RANK.get(recording.status)
         if rank is None:
             return Outcome.IGNORED
         values = {name: getattr(recording, name) for name in recording.__slots__} | {"status_rank": rank}
         known = (
-            await connection.execute(select(recordings.c.status_rank).where(recordings.c.id == recording.id))
+            connection.execute(select(recordings.c.status_rank).where(recordings.c.id == recording.id))
         ).scalar()
         statement = self._database.insert(recordings).values(**values, seen_at=now())
         new, old = statement.excluded, recordings.c
@@ -84,10 +83,10 @@ class Intake:
             for name in values
             if name not in ("id", "provider")
         }
-        await connection.execute(statement.on_conflict_do_update(index_elements=[old.id], set_=merged))
+        connection.execute(statement.on_conflict_do_update(index_elements=[old.id], set_=merged))
         return Outcome.NOTED if known is None or known < rank else Outcome.KNOWN
 
-    async def _announce(self, connection: AsyncConnection, artifact: Artifact) -> bool:
+    def _announce(self, connection: Connection, artifact: Artifact) -> bool:
         """Add the artifact, or freshen the link of one that is not stored yet. Returns whether it did."""
         expires_at: Any = now() + RETENTION_S if artifact.expires_at is None else artifact.expires_at
         statement = self._database.insert(artifacts).values(
@@ -125,4 +124,4 @@ class Intake:
             },
             where=and_(unstored, fresher),
         ).returning(old.id)
-        return (await connection.execute(freshened)).first() is not None
+        return (connection.execute(freshened)).first() is not None

@@ -1,9 +1,10 @@
 """Reading the ledger: for the manifest, for people, for metrics. Nothing here writes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, cast, func, select
+from sqlalchemy import BigInteger, Connection, Row, cast, func, select
 
 from service.errors import LedgerUnfit
 from service.ledger.database import Database
@@ -39,31 +40,30 @@ class View:
 
     async def recording(self, recording_id: str) -> tuple[Recording, list[Archived], list[Kind]]:
         """A recording, its stored artifacts, and the kinds of those that expired unstored."""
-        async with self._database.read() as connection:
-            found = (
-                await connection.execute(select(recordings).where(recordings.c.id == recording_id))
-            ).one_or_none()
-            if found is None:
-                raise LedgerUnfit(f"recording {recording_id} has artifacts but no row")
-            rows = (
-                await connection.execute(
-                    select(artifacts)
-                    .where(artifacts.c.recording_id == recording_id)
-                    .order_by(artifacts.c.kind.desc())  # video before audio
-                )
-            ).all()
+        theirs = (
+            select(artifacts)
+            .where(artifacts.c.recording_id == recording_id)
+            .order_by(artifacts.c.kind.desc())  # video before audio
+        )
+
+        def look(connection: Connection) -> tuple[Row[Any] | None, Sequence[Row[Any]]]:
+            found = connection.execute(select(recordings).where(recordings.c.id == recording_id))
+            return found.one_or_none(), connection.execute(theirs).all()
+
+        found, rows = await self._database.read(look)
+        if found is None:
+            raise LedgerUnfit(f"recording {recording_id} has artifacts but no row")
         stored = [_archived(row) for row in rows if row.state in (State.STORED, State.ARCHIVED)]
         return _recording(found), stored, [Kind(row.kind) for row in rows if row.state == State.EXPIRED]
 
     async def manifest_keys(self) -> list[str]:
         """The manifest of every archived recording, oldest first."""
-        async with self._database.read() as connection:
-            statement = (
-                select(recordings.c.manifest_key)
-                .where(recordings.c.manifest_key.is_not(None))
-                .order_by(recordings.c.archived_at)
-            )
-            return list((await connection.execute(statement)).scalars())
+        keys = (
+            select(recordings.c.manifest_key)
+            .where(recordings.c.manifest_key.is_not(None))
+            .order_by(recordings.c.archived_at)
+        )
+        return await self._database.read(lambda connection: list(connection.execute(keys).scalars()))
 
     async def lines(self, *, limit: int) -> list[Line]:
         """The open artifacts, soonest expiry first, then the newest finished ones; ``limit`` of each."""
@@ -73,26 +73,21 @@ class View:
             .where(parts.c.artifact_id == artifacts.c.id)
             .scalar_subquery()
         )
-        columns = select(artifacts, recordings.c.title, moved.label("moved"), now().label("now")).join(
-            recordings
-        )
+        columns = select(artifacts, recordings.c.title, moved.label("moved"), now().label("now"))
+        lines = columns.join(recordings).limit(limit)
         unfinished = artifacts.c.due_at.is_not(None)
-        async with self._database.read() as connection:
-            open_rows = await connection.execute(
-                columns.where(unfinished).order_by(artifacts.c.expires_at, artifacts.c.id).limit(limit)
-            )
-            finished = await connection.execute(
-                columns.where(~unfinished).order_by(artifacts.c.stored_at.desc().nulls_last()).limit(limit)
-            )
-            return [_line(row) for row in [*open_rows, *finished]]
+        soonest = lines.where(unfinished).order_by(artifacts.c.expires_at, artifacts.c.id)
+        newest = lines.where(~unfinished).order_by(artifacts.c.stored_at.desc().nulls_last())
+        rows = await self._database.read(
+            lambda connection: [*connection.execute(soonest), *connection.execute(newest)]
+        )
+        return [_line(row) for row in rows]
 
     async def counts(self) -> dict[State, int]:
         """How many artifacts are in each state."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(artifacts.c.state, func.count()).group_by(artifacts.c.state)
-            )
-            return dict.fromkeys(State, 0) | {State(state): count for state, count in rows}
+        by_state = select(artifacts.c.state, func.count()).group_by(artifacts.c.state)
+        rows = await self._database.read(lambda connection: connection.execute(by_state).all())
+        return dict.fromkeys(State, 0) | {State(state): count for state, count in rows}
 
 
 def _recording(row: Row[Any]) -> Recording:

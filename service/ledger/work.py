@@ -8,9 +8,8 @@ came back from the dead, changes nothing.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, case, delete, or_, select, update
+from sqlalchemy import Connection, Executable, Row, case, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import LeaseLost
 from service.ledger.database import Database
@@ -50,21 +49,17 @@ class Work:
             )
             .returning(artifacts, now().label("now"))
         )
-        async with self._database.write() as connection:
-            rows = (await connection.execute(leased)).all()
+        rows = await self._database.write(lambda connection: connection.execute(leased).all())
         return sorted((_claim(row) for row in rows), key=lambda claim: claim.expires_at)
 
     async def renew(self, claim: Claim) -> None:
         """Hold the claim for another lease from now."""
-        async with self._database.write() as connection:
-            await self._set(connection, claim, lease_until=now() + self._lease_s)
+        await self._settle(claim, lease_until=now() + self._lease_s)
 
     async def current(self, claim: Claim) -> Claim:
         """The claim with all that was settled since."""
-        async with self._database.read() as connection:
-            row = (
-                await connection.execute(select(artifacts, now().label("now")).where(*_held(claim)))
-            ).one_or_none()
+        held = select(artifacts, now().label("now")).where(*_held(claim))
+        row = await self._database.read(lambda connection: connection.execute(held).one_or_none())
         if row is None:
             raise LeaseLost(claim.id)
         return _claim(row)
@@ -72,8 +67,7 @@ class Work:
     async def reserve(self, claim: Claim, key: str) -> bool:
         """Settle the artifact's name in the storage, once; False if another artifact has it."""
         try:
-            async with self._database.write() as connection:
-                await self._set(connection, claim, storage=self._storage, key=key)
+            await self._settle(claim, storage=self._storage, key=key)
         except IntegrityError:
             return False
         return True
@@ -82,24 +76,16 @@ class Work:
         self, claim: Claim, *, upload_id: str, part_size: int, size: int | None, source_etag: str | None
     ) -> None:
         """Settle the multipart session; a resumed artifact goes on with exactly this."""
-        async with self._database.write() as connection:
-            await self._set(
-                connection,
-                claim,
-                upload_id=upload_id,
-                part_size=part_size,
-                size=size,
-                source_etag=source_etag,
-            )
+        await self._settle(
+            claim, upload_id=upload_id, part_size=part_size, size=size, source_etag=source_etag
+        )
 
     async def restart(self, claim: Claim, *, keep_key: bool) -> None:
         """Forget the multipart session and its parts: the next try begins anew."""
         cleared: dict[str, Any] = dict.fromkeys(["upload_id", "part_size", "size", "source_etag"])
         if not keep_key:
             cleared |= dict.fromkeys(["key", "storage"])
-        async with self._database.write() as connection:
-            await self._set(connection, claim, **cleared)
-            await connection.execute(delete(parts).where(parts.c.artifact_id == claim.id))
+        await self._settle(claim, delete(parts).where(parts.c.artifact_id == claim.id), **cleared)
 
     async def part_stored(self, claim: Claim, part: Part) -> None:
         """Keep the receipt of a part that the storage confirmed; holds the claim for another lease."""
@@ -112,57 +98,45 @@ class Work:
             "receipt": part.receipt,
         }
         statement = self._database.insert(parts).values(**values)
-        async with self._database.write() as connection:
-            # First the artifact's row: it fences, and locks out another claim until the part is in.
-            await self._set(connection, claim, lease_until=now() + self._lease_s)
-            await connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=[parts.c.artifact_id, parts.c.number],
-                    set_={name: statement.excluded[name] for name in values},
-                )
-            )
+        kept = statement.on_conflict_do_update(
+            index_elements=[parts.c.artifact_id, parts.c.number],
+            set_={name: statement.excluded[name] for name in values},
+        )
+        await self._settle(claim, kept, lease_until=now() + self._lease_s)
 
     async def parts(self, claim: Claim) -> list[Part]:
         """The receipts so far, by number."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(parts).where(parts.c.artifact_id == claim.id).order_by(parts.c.number)
-            )
-            return [
-                Part(row.number, row.size, Checksum(int(row.crc64nvme, 16), int(row.crc32c, 16)), row.receipt)
-                for row in rows
-            ]
+        receipts = select(parts).where(parts.c.artifact_id == claim.id).order_by(parts.c.number)
+        return [
+            Part(row.number, row.size, Checksum(int(row.crc64nvme, 16), int(row.crc32c, 16)), row.receipt)
+            for row in await self._database.read(lambda connection: connection.execute(receipts).all())
+        ]
 
     async def forget_parts(self, claim: Claim, numbers: Iterable[int]) -> None:
         """Drop receipts that the storage does not confirm."""
-        async with self._database.write() as connection:
-            await self._set(connection, claim, lease_until=now() + self._lease_s)
-            await connection.execute(
-                delete(parts).where(parts.c.artifact_id == claim.id, parts.c.number.in_(list(numbers)))
-            )
+        unconfirmed = delete(parts).where(parts.c.artifact_id == claim.id, parts.c.number.in_(list(numbers)))
+        await self._settle(claim, unconfirmed, lease_until=now() + self._lease_s)
 
     async def stored(
         self, claim: Claim, stored: Stored, *, checksum: Checksum, part_size: int, content_type: str
     ) -> None:
         """The artifact is whole in the storage; from now on only its manifest is missing."""
-        async with self._database.write() as connection:
-            await self._set(
-                connection,
-                claim,
-                state=State.STORED,
-                size=stored.size,
-                etag=stored.etag,
-                part_size=part_size,
-                crc64nvme=f"{checksum.crc64nvme:016x}",
-                crc32c=f"{checksum.crc32c:08x}",
-                content_type=content_type,
-                stored_at=now(),
-                upload_id=None,
-                attempts=0,
-                error=None,
-                mend=None,
-            )
-            await connection.execute(delete(parts).where(parts.c.artifact_id == claim.id))
+        await self._settle(
+            claim,
+            delete(parts).where(parts.c.artifact_id == claim.id),
+            state=State.STORED,
+            size=stored.size,
+            etag=stored.etag,
+            part_size=part_size,
+            crc64nvme=f"{checksum.crc64nvme:016x}",
+            crc32c=f"{checksum.crc32c:08x}",
+            content_type=content_type,
+            stored_at=now(),
+            upload_id=None,
+            attempts=0,
+            error=None,
+            mend=None,
+        )
 
     async def await_siblings(self, claim: Claim) -> bool:
         """Leave the manifest to a sibling that is still open, and finish; False if there is none.
@@ -170,19 +144,22 @@ class Work:
         A claim that is not stored finishes as ``expired``. The recording's row is locked, so that of two
         siblings that finish together the later one is told False.
         """
-        async with self._database.write() as connection:
-            await self._lock_recording(connection, claim)
+        others = select(artifacts.c.id).where(
+            artifacts.c.recording_id == claim.artifact.recording_id,
+            artifacts.c.id != claim.id,
+            artifacts.c.state.in_([State.WAITING, State.MOVING]),
+        )
+
+        def leave(connection: Connection) -> bool:
+            _lock_recording(connection, claim)
             # Also who is told to write the manifest has to hold its claim.
-            await self._set(connection, claim, lease_until=now() + self._lease_s)
-            others = select(artifacts.c.id).where(
-                artifacts.c.recording_id == claim.artifact.recording_id,
-                artifacts.c.id != claim.id,
-                artifacts.c.state.in_([State.WAITING, State.MOVING]),
-            )
-            if (await connection.execute(others.limit(1))).first() is None:
+            _set(connection, claim, lease_until=now() + self._lease_s)
+            if connection.execute(others.limit(1)).first() is None:
                 return False
-            await self._set(connection, claim, state=_stored_or(State.EXPIRED), due_at=None, **_UNHELD)
+            _set(connection, claim, state=_stored_or(State.EXPIRED), due_at=None, **_UNHELD)
             return True
+
+        return await self._database.write(leave)
 
     async def archived(self, claim: Claim, *, manifest_key: str | None) -> None:
         """The manifest is written: the artifact and all that waited for it are archived.
@@ -191,67 +168,76 @@ class Work:
         could be stored.
         """
         recording_id = claim.artifact.recording_id
-        async with self._database.write() as connection:
-            await self._lock_recording(connection, claim)
-            await self._set(
-                connection,
-                claim,
-                state=_stored_or(State.EXPIRED),
-                due_at=None,
-                **_UNHELD,
-            )
-            await connection.execute(
+        waited = artifacts.c.due_at.is_(None)  # a sibling that is still held ends by itself
+
+        def finish(connection: Connection) -> None:
+            _lock_recording(connection, claim)
+            _set(connection, claim, state=_stored_or(State.EXPIRED), due_at=None, **_UNHELD)
+            connection.execute(
                 update(artifacts)
-                .where(
-                    artifacts.c.recording_id == recording_id,
-                    artifacts.c.state == State.STORED,
-                    artifacts.c.due_at.is_(None),  # a sibling that is still held ends by itself
-                )
+                .where(artifacts.c.recording_id == recording_id, artifacts.c.state == State.STORED, waited)
                 .values(state=State.ARCHIVED)
             )
             if manifest_key is not None:
-                await connection.execute(
+                connection.execute(
                     update(recordings)
                     .where(recordings.c.id == recording_id)
                     .values(manifest_key=manifest_key, archived_at=now())
                 )
 
+        await self._database.write(finish)
+
     async def try_later(self, claim: Claim, *, delay_s: float, error: str, mend: str) -> None:
         """Give the claim back after a failure; at once if a fresher link has come in the meantime."""
         same_link = artifacts.c.url == claim.artifact.url
-        async with self._database.write() as connection:
-            await self._set(
-                connection,
-                claim,
-                state=_stored_or(State.WAITING),
-                due_at=case((same_link, now() + delay_s), else_=now()),
-                attempts=artifacts.c.attempts + 1,
-                error=error,
-                mend=mend or None,
-                **_UNHELD,
-            )
+        await self._settle(
+            claim,
+            state=_stored_or(State.WAITING),
+            due_at=case((same_link, now() + delay_s), else_=now()),
+            attempts=artifacts.c.attempts + 1,
+            error=error,
+            mend=mend or None,
+            **_UNHELD,
+        )
 
     async def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back without a failure, due at once. Those that are lost already are left alone."""
-        async with self._database.write() as connection:
+
+        def give_back(connection: Connection) -> None:
             for claim in claims:
-                await connection.execute(
+                connection.execute(
                     update(artifacts).where(*_held(claim)).values(state=_stored_or(State.WAITING), **_UNHELD)
                 )
 
-    async def _lock_recording(self, connection: AsyncConnection, claim: Claim) -> None:
-        # First, and its artifacts after it, as news is taken in: else each could wait for the other.
-        await connection.execute(
-            select(recordings.c.id).where(recordings.c.id == claim.artifact.recording_id).with_for_update()
-        )
+        await self._database.write(give_back)
 
-    async def _set(self, connection: AsyncConnection, claim: Claim, **values: Any) -> None:
-        result = await connection.execute(update(artifacts).where(*_held(claim)).values(**values))
-        if result.rowcount != 1:
-            raise LeaseLost(claim.id)
+    async def _settle(self, claim: Claim, *statements: Executable, **values: Any) -> None:
+        """Set ``values`` on the artifact and run ``statements`` after it, in one transaction.
+
+        The artifact's row comes first: it fences, and locks out another claim until all is in.
+        """
+
+        def settle(connection: Connection) -> None:
+            _set(connection, claim, **values)
+            for statement in statements:
+                connection.execute(statement)
+
+        await self._database.write(settle)
 
 
 _UNHELD: dict[str, Any] = {"owner": None, "lease_until": None}
+
+
+def _lock_recording(connection: Connection, claim: Claim) -> None:
+    # First, and its artifacts after it, as news is taken in: else each could wait for the other.
+    connection.execute(
+        select(recordings.c.id).where(recordings.c.id == claim.artifact.recording_id).with_for_update()
+    )
+
+
+def _set(connection: Connection, claim: Claim, **values: Any) -> None:
+    if connection.execute(update(artifacts).where(*_held(claim)).values(**values)).rowcount != 1:
+        raise LeaseLost(claim.id)
 
 
 def _stored_or(state: State) -> Any:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import select
+import sqlalchemy as sa
 
 from service.ledger import Database, Intake, View, Work
 from service.ledger.intake import Outcome
@@ -82,9 +82,10 @@ class Ledger:
     async def rows(self, table: str) -> list[dict[str, Any]]:
         """Everything in a table, by its primary key."""
         of = metadata.tables[table]
-        async with self.database.read() as connection:
-            found = await connection.execute(select(of).order_by(*of.primary_key))
-            return [dict(row) for row in found.mappings()]
+        everything = sa.select(of).order_by(*of.primary_key)
+        return await self.database.read(
+            lambda connection: [dict(row) for row in connection.execute(everything).mappings()]
+        )
 
     async def everything(self) -> dict[str, list[dict[str, Any]]]:
         """All that the ledger holds."""
@@ -123,9 +124,12 @@ async def opened(url: str) -> AsyncIterator[Ledger]:
 
 async def emptied(ledger: Ledger) -> None:
     """Remove every row."""
-    async with ledger.database.write() as connection:
+
+    def empty(connection: sa.Connection) -> None:
         for table in (parts, artifacts, recordings, deliveries):
-            await connection.execute(table.delete())
+            connection.execute(table.delete())
+
+    await ledger.database.write(empty)
 
 
 def as_of(claim: Claim, now: float) -> Claim:

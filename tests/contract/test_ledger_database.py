@@ -2,16 +2,20 @@
 
 import asyncio
 import stat
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from service.errors import LedgerUnavailable, LedgerUnfit
 from service.ledger import Database
+from service.ledger.database import SCHEMA
 from service.ledger.tables import deliveries, metadata, now
 from service.model import Kind
 from tests.contract.ledgers import Ledger, news, opened
@@ -44,10 +48,9 @@ async def test_processes_that_start_at_once_on_an_empty_database_all_succeed(emp
 async def test_the_migrated_schema_is_the_one_that_the_statements_are_written_for(empty_url: str) -> None:
     async with opened(empty_url) as ledger:
         await ledger.database.migrate()
-        async with ledger.database.read() as connection:
-            differences = await connection.run_sync(
-                lambda sync: compare_metadata(MigrationContext.configure(sync), metadata)
-            )
+        differences = await ledger.database.read(
+            lambda connection: compare_metadata(MigrationContext.configure(connection), metadata)
+        )
 
     assert differences == []
 
@@ -62,52 +65,64 @@ async def test_a_database_without_a_ledger_is_unfit(empty_url: str) -> None:
 async def test_a_ledger_of_a_later_version_is_unfit_and_left_alone(empty_url: str) -> None:
     async with opened(empty_url) as ledger:
         await ledger.database.migrate()
-        async with ledger.database.write() as connection:
-            await connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        later = sa.text("UPDATE alembic_version SET version_num = '9999'")
+        await ledger.database.write(lambda connection: connection.execute(later))
 
         with pytest.raises(LedgerUnfit) as unfit:
             await ledger.database.migrate()
 
         assert "version" in unfit.value.mend
-        async with ledger.database.read() as connection:
-            version = (await connection.execute(sa.text("SELECT version_num FROM alembic_version"))).scalar()
+        found = sa.text("SELECT version_num FROM alembic_version")
+        version = await ledger.database.read(lambda connection: connection.execute(found).scalar())
     assert version == "9999"
 
 
 async def test_both_databases_have_the_same_idea_of_now(ledger: Ledger) -> None:
-    async with ledger.database.read() as connection:
-        told = (await connection.execute(sa.select(now()))).scalar_one()
+    told = await ledger.database.read(lambda connection: connection.execute(sa.select(now())).scalar_one())
 
     assert isinstance(told, float)
     assert abs(told - time.time()) < 60
 
 
-async def test_what_fails_or_is_cancelled_leaves_nothing(ledger: Ledger) -> None:
+async def test_what_fails_leaves_nothing(ledger: Ledger) -> None:
     row = {"received_at": 0, "provider": "dyte", "event_name": "x", "outcome": "noted"}
 
-    async def fail() -> None:
-        async with ledger.database.write() as connection:
-            await connection.execute(deliveries.insert().values(**row))
-            raise KeyError
-
-    written = asyncio.Event()
-
-    async def hang() -> None:
-        async with ledger.database.write() as connection:
-            await connection.execute(deliveries.insert().values(**row))
-            written.set()
-            await asyncio.Event().wait()
+    def fail(connection: sa.Connection) -> None:
+        connection.execute(deliveries.insert().values(**row))
+        raise KeyError
 
     with pytest.raises(KeyError):
-        await fail()
-    hanging = asyncio.create_task(hang())
-    await written.wait()
-    hanging.cancel()
-    await asyncio.wait([hanging])
+        await ledger.database.write(fail)
 
     assert await ledger.rows("deliveries") == []
     await ledger.hear(news(Kind.VIDEO))
     assert len(await ledger.rows("deliveries")) == 1
+
+
+async def test_what_is_cancelled_ends_whole_and_blocks_nobody(ledger: Ledger) -> None:
+    row = {"received_at": 0, "provider": "dyte", "event_name": "x", "outcome": "noted"}
+    begun, going_on = threading.Event(), threading.Event()
+
+    def wait(connection: sa.Connection) -> None:
+        connection.execute(deliveries.insert().values(**row))
+        begun.set()
+        assert going_on.wait(30)
+
+    waiting = asyncio.create_task(ledger.database.write(wait))
+    await asyncio.to_thread(begun.wait, 30)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    going_on.set()
+
+    await ledger.hear(news(Kind.VIDEO))
+    assert len(await ledger.rows("deliveries")) == 2
+
+
+def test_the_newest_migration_is_the_one_that_this_version_expects() -> None:
+    config = Config()
+    config.set_main_option("script_location", "service:ledger/migrations")
+    assert ScriptDirectory.from_config(config).get_heads() == [SCHEMA]
 
 
 async def test_a_postgresql_that_does_not_answer_is_unavailable() -> None:
