@@ -5,6 +5,8 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
+_WORTH_KEEPING = 1024 * 1024
+
 
 class Budget:
     """Memory for parts in flight, shared by all files, handed out first come, first served.
@@ -27,7 +29,8 @@ class Budget:
             memory = self._find(size)
             # On an error the memory is not used again: a dying connection may still be sending from it.
             yield memoryview(memory)[:size]
-            self._spare.append(memory)
+            if size >= _WORTH_KEEPING:
+                self._spare.append(memory)
         finally:
             self.used_bytes -= size
             self._hand_out()
@@ -62,8 +65,9 @@ class Budget:
         for index, memory in enumerate(self._spare):
             if len(memory) == size:
                 return self._spare.pop(index)
-        # None fits, and those that lie idle must not add to what is in use.
-        self._spare.clear()
+        # None fits, and those that lie idle must not add to what may be in use.
+        if self.used_bytes + sum(len(memory) for memory in self._spare) > self.limit_bytes:
+            self._spare.clear()
         return bytearray(size)
 
 

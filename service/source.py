@@ -21,7 +21,7 @@ from service.guard import Guard, GuardedResolver
 from service.retry import range_delay_s
 
 _REDIRECTS = 5
-_BUFFER = 128 * 1024
+_BUFFER = 64 * 1024
 _TRUST = "if the source's certificate is not from a public authority, name that in SSL_CERT_FILE"
 _PAGES = ("text/html", "application/xml", "text/xml", "application/xhtml+xml")
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")

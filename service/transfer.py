@@ -96,9 +96,11 @@ class Transfer:
             if (number := next(missing, None)) is None:
                 return False
             start = (number - 1) * upload.part_size
-            async with self.budget.buffer(min(upload.part_size, size - start)) as view:
+            # Of one size all, the last one too: then the next part finds memory that is there.
+            async with self.budget.buffer(upload.part_size) as memory:
                 if self.draining.is_set():
                     return False
+                view = memory[: size - start]
                 await opened.read_into(start, view)
                 parts[number] = part = await self._store(upload, number, view)
                 await keep(part)

@@ -1,5 +1,6 @@
 """dyte-archiver itself: the real process, started by its command, fed by signed deliveries."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.ledger import Database
 from tests.bench.contestants import TIMEOUT_SECONDS, Job
 from tests.bench.deliveries import Delivery, Signer
 from tests.bench.meter import Cost, cpu_seconds, peak_mib
@@ -58,7 +60,10 @@ class Deployment:
 
     @contextlib.contextmanager
     def running(self, *, endpoint_url: str, bucket: str) -> Iterator[Service]:
-        """`serve` with a new ledger, from its readiness to the end of the block."""
+        """`serve` with an empty ledger, from its readiness to the end of the block.
+
+        The ledger was made before, as a pod finds it at every start but its very first.
+        """
         port, admin_port = free_ports(2)
         home = Path(tempfile.mkdtemp(prefix="service-", dir=self.scratch))
         storage = {
@@ -83,6 +88,7 @@ class Deployment:
             "AWS_CA_BUNDLE": str(self.authority),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")])),
         }
+        asyncio.run(_made(environment["ARCHIVER_DATABASE_URL"]))
         log = home / "service.log"
         command = [sys.executable, "-m", "service", "serve"]
         with running(command, log=log, environment=environment) as process:
@@ -115,6 +121,12 @@ class DyteArchiver:
             )
             wall_s = time.perf_counter() - started
             return Cost(wall_s, cpu_seconds(pid) - cpu_before, peak_mib(pid))
+
+
+async def _made(url: str) -> None:
+    database = Database(url)
+    await database.migrate()
+    await database.close()
 
 
 def manifest_of(key: str) -> str:

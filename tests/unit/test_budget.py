@@ -176,25 +176,40 @@ async def test_whatever_happens_the_limit_and_the_order_are_kept(steps: list[tup
     assert budget.used_bytes == 0
 
 
+MIB = 1024 * 1024
+
+
 async def test_memory_is_used_again_after_success_and_never_after_an_error() -> None:
-    budget = Budget(10)
-    async with budget.buffer(5) as first:
-        first[:] = b"first"
-    async with budget.buffer(5) as second:
+    budget = Budget(10 * MIB)
+    async with budget.buffer(5 * MIB) as first:
+        first[:5] = b"first"
+    async with budget.buffer(5 * MIB) as second:
         assert second.obj is first.obj
     with contextlib.suppress(KeyError):
-        async with budget.buffer(5) as failed:
+        async with budget.buffer(5 * MIB) as failed:
             assert failed.obj is first.obj
             raise KeyError
-    async with budget.buffer(5) as after:
+    async with budget.buffer(5 * MIB) as after:
         assert after.obj is not first.obj
 
 
+async def test_memory_that_lies_idle_makes_room_only_where_it_is_needed() -> None:
+    budget = Budget(10 * MIB)
+    async with budget.buffer(5 * MIB) as first, budget.buffer(1000):
+        pass
+    async with budget.buffer(1000), budget.buffer(5 * MIB) as second:
+        assert second.obj is first.obj, "a small file does not cost the buffer of a large one"
+    async with budget.buffer(6 * MIB):
+        pass
+    async with budget.buffer(5 * MIB) as third:
+        assert third.obj is not first.obj, "both together would be more than the budget"
+
+
 async def test_buffers_held_at_once_never_share_memory() -> None:
-    budget = Budget(10)
-    async with budget.buffer(5) as one, budget.buffer(5) as other:
+    budget = Budget(10 * MIB)
+    async with budget.buffer(5 * MIB) as one, budget.buffer(5 * MIB) as other:
         assert one.obj is not other.obj
-    async with budget.buffer(5) as one, budget.buffer(5) as other:
+    async with budget.buffer(5 * MIB) as one, budget.buffer(5 * MIB) as other:
         assert one.obj is not other.obj
 
 
