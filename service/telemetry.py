@@ -73,7 +73,7 @@ def configure_logging(*, level: str, form: str, secrets: Sequence[str] = ()) -> 
     root = logging.getLogger()
     root.handlers[:] = [output]
     root.setLevel(level.upper())
-    for library in ("botocore", "aiobotocore", "aioboto3", "alembic", "asyncio", "aiosqlite", "aiohttp"):
+    for library in ("botocore", "aiobotocore", "aioboto3", "alembic", "asyncio", "aiohttp"):
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
