@@ -124,7 +124,7 @@ def test_lines_below_the_level_are_not_written(lines: Lines) -> None:
     structlog.get_logger().debug("seen")
     logging.getLogger("service").debug("seen")
     logging.getLogger("botocore.hooks").info("Signing with %s", SECRET)
-    logging.getLogger("aiosqlite").info("executing")
+    logging.getLogger("botocore").info("executing")
     assert lines() == []
     structlog.get_logger().info("seen")
     assert len(lines()) == 1
