@@ -76,6 +76,8 @@ class Archivist:
                 replace=True,
             )
         await self.work.archived(claim, manifest_key=key)
+        if key:
+            log.info("recording_archived", manifest_key=key, files=len(archived), expired=expired)
 
     async def give_up(self, claim: Claim) -> None:
         """End a claim whose file is gone for certain, and free what was stored of it."""

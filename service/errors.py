@@ -57,6 +57,9 @@ class LeaseLost(ArchiverError):
     """Another worker holds this artifact now, or nobody does any more."""
 
 
+# ---- the service itself
+
+
 class Draining(ArchiverError):
     """The service is stopping; what was moved is kept, and the rest goes on after the next start."""
 

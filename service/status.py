@@ -86,12 +86,15 @@ def _cells(line: Line) -> list[RenderableType]:
     elif line.size and line.moved:
         moved = f"{100 * line.moved / line.size:.0f} %"
     story = _story(line)
+    name = Text(line.key or line.name)
+    if line.title:
+        name.append(f"  {line.title}", style="dim")
     return [
         Text(line.state, style=_COLOURS[line.state]),
         size_text(line.size) if line.size is not None else "",
         moved,
         "" if finished or line.state is State.EXPIRED else span_text(line.expires_in_s),
-        Text("\n").join([Text(line.key or line.name), story]) if story else Text(line.key or line.name),
+        Text("\n").join([name, story]) if story else name,
     ]
 
 

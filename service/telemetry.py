@@ -127,7 +127,7 @@ class Metrics:
         )
         self.archive_seconds = Histogram(
             "dyte_archiver_archive_seconds",
-            "From the claim to the end of a try that archived.",
+            "From the claim to the end of a try that stored the file.",
             buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600),
             registry=self.registry,
         )

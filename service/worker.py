@@ -99,7 +99,7 @@ class Worker:
             log.error("try_broke_off", artifact=task.get_name(), exc_info=fault)
 
     async def _stop_now(self) -> None:
-        """Cancel what still runs and give its leases back, also if this itself is cancelled."""
+        """Cancel what still runs and give its leases back; if that is cut short they run out."""
         claims = list(self._running.values())
         tasks = list(self._running)
         for task in tasks:
@@ -126,9 +126,9 @@ class Worker:
             else:
                 took_s = self._clock() - claimed_at
                 self._metrics.archive_seconds.observe(took_s)
-                self._count(claim, "archived")
+                self._count(claim, "stored")
                 log.info(
-                    "artifact_archived",
+                    "artifact_stored",
                     kind=artifact.kind,
                     key=stored.key if stored else claim.key,
                     size_bytes=stored.size if stored else claim.size,

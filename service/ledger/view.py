@@ -29,7 +29,6 @@ class Line:
     mend: str | None
     due_in_s: float | None
     expires_in_s: float
-    owner: str | None
 
 
 class View:
@@ -123,5 +122,4 @@ def _line(row: Row[Any]) -> Line:
         mend=row.mend,
         due_in_s=None if row.due_at is None else row.due_at - row.now,
         expires_in_s=row.expires_at - row.now,
-        owner=row.owner,
     )

@@ -175,8 +175,9 @@ def test_a_receiver_and_a_worker_in_two_processes_share_one_postgresql(
         assert receiver.deliver(sender.uploaded("one", link, size=SIZE)) == 200
         worker.wait_until((tmp_path / "archive" / "one.mp4.json").exists)
         assert receiver.stop() == worker.stop() == 0
-    assert not receiver.lines("artifact_archived")
-    assert len(worker.lines("artifact_archived")) == 1
+    assert not receiver.lines("artifact_stored")
+    assert len(worker.lines("artifact_stored")) == 1
+    assert [line["manifest_key"] for line in worker.lines("recording_archived")] == ["one.mp4.json"]
 
 
 def test_a_receiver_imports_no_storage_code() -> None:
