@@ -3,8 +3,10 @@
 Moments are seconds since the Unix epoch (names end in ``_at``), durations seconds (``_s``), sizes bytes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote, unquote
 
 
 class Provider(StrEnum):
@@ -22,10 +24,11 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """Where an artifact stands.
+    """Where an artifact stands, or one copy of it.
 
-    ``waiting`` and ``moving`` are open; ``stored`` is whole in the storage and waits for its manifest;
-    ``archived`` has it; ``expired`` is gone at the source for certain and was never stored.
+    ``waiting`` and ``moving`` are open; ``stored`` is whole in its storage and waits for its manifest;
+    ``archived`` has it; ``expired`` is gone at the source for certain and was never stored anywhere. An
+    artifact is as far as the last of its copies; a copy is ``waiting``, ``stored`` or ``archived``.
     """
 
     WAITING = "waiting"
@@ -119,6 +122,38 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Attributes:
+    """What an object carries beside its bytes; ``artifact_id`` tells whose it is."""
+
+    artifact_id: str
+    content_type: str
+    recording_id: str
+    meeting_id: str | None = None
+    session_id: str | None = None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Name and value of each fact for the store's own metadata: ASCII, percent-encoded where needed."""
+        facts = {
+            OWNER: self.artifact_id,
+            "recording-id": self.recording_id,
+            "meeting-id": self.meeting_id,
+            "session-id": self.session_id,
+        }
+        return {name: quote(value, safe="/") for name, value in facts.items() if value}
+
+
+OWNER = "dyte-archiver-artifact"
+"""The metadata that tells whose an object is: :func:`owner_in` reads it back."""
+
+
+def owner_in(metadata: Mapping[str, str]) -> str | None:
+    """The artifact that an object's metadata names, if it is one of ours."""
+    owner = metadata.get(OWNER)
+    return unquote(owner) if owner else None
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """An open multipart session. ``size`` is None while the source has not told it."""
 
@@ -126,7 +161,7 @@ class Upload:
     key: str
     part_size: int
     size: int | None
-    artifact_id: str
+    attributes: Attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +179,7 @@ class Stored:
 class Archived:
     """What the manifest says of one stored artifact."""
 
+    artifact_id: str
     kind: Kind
     key: str
     size: int
@@ -155,22 +191,40 @@ class Archived:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """One of an artifact's places: the storage named ``storage``.
+
+    ``key`` is None until a name is reserved there, ``upload_id`` until a multipart session is open.
+    ``is_due`` is False while the storage is given time after a failure of its own.
+    """
+
+    storage: str
+    state: State
+    attempts: int = 0
+    is_due: bool = True
+    key: str | None = None
+    upload_id: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A leased artifact with all that is settled about it so far.
 
     Every write for it names ``owner`` and ``epoch``. ``now`` is the database's clock at the claim.
-    ``key`` is None until a name is reserved, ``upload_id`` until a multipart session is open.
+    ``copies`` is empty until it is routed; ``part_size``, ``size`` and ``source_etag`` are the same for all
+    of them, settled when the first is begun.
     """
 
     artifact: Artifact
+    recording: Recording
     state: State
     owner: str
     epoch: int
     attempts: int
     now: float
     expires_at: float
-    key: str | None = None
-    upload_id: str | None = None
+    copies: tuple[Copy, ...] = ()
     part_size: int | None = None
     size: int | None = None
     source_etag: str | None = None

@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.doubles.azurite import Azurite
+from tests.doubles.fake_gcs import FakeGcs
+from tests.doubles.google_front import GoogleFront
+from tests.doubles.rclone_s3 import RcloneS3
 from tests.doubles.sender import Sender
 from tests.doubles.servers import Moto, Postgres, SeaweedFS
+from tests.doubles.sftp_server import EXTENSIONS, RENAMES, SftpServerDouble
+from tests.doubles.sshd import OpenSSH, RcloneSftp
+from tests.doubles.threaded import threaded
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +38,62 @@ def seaweedfs() -> Iterator[SeaweedFS]:
 def moto() -> Iterator[Moto]:
     """One imitated S3 server for the session: another opinion on what S3 answers, and quick to start."""
     with Moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_s3() -> Iterator[RcloneS3]:
+    """One `rclone serve s3` for the session: a third opinion."""
+    with RcloneS3() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """One emulator of Azure Blob Storage for the session; ask it for a `container()` of your own."""
+    with Azurite() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def fake_gcs() -> Iterator[FakeGcs]:
+    """One server of Google's JSON API for the session; ask it for a `bucket()` of your own."""
+    with FakeGcs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def google(fake_gcs: FakeGcs) -> Iterator[GoogleFront]:
+    """What Google itself checks, before that server; a test that changes it takes one of its own."""
+    with threaded(GoogleFront(fake_gcs.endpoint_url)) as front:
+        yield front
+
+
+@pytest.fixture(scope="session")
+def openssh() -> Iterator[OpenSSH]:
+    """One sshd for the session; use a folder of your own in it."""
+    with OpenSSH() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_sftp() -> Iterator[RcloneSftp]:
+    """One `rclone serve sftp` for the session: another opinion on what SFTP is."""
+    with RcloneSftp() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bare_sftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServerDouble]:
+    """One SFTP server for the session that knows version 3 of the protocol and nothing beyond."""
+    with threaded(SftpServerDouble(tmp_path_factory.mktemp("sftp"), lacks=EXTENSIONS)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sftp_without_rename(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServerDouble]:
+    """One for the session that cannot give a file another name either."""
+    with threaded(SftpServerDouble(tmp_path_factory.mktemp("sftp"), lacks=EXTENSIONS | RENAMES)) as server:
         yield server
 
 

@@ -1,12 +1,20 @@
 """Where recordings go: one small protocol, one module a family, one contract suite over all of them."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from service.model import Checksum, Part, Stored, Upload
-from service.storage.config import LocalConfig, S3Config, parse_storage_config
+from service.errors import SettingsError
+from service.model import Attributes, Checksum, Part, Stored, Upload
+from service.storage.config import (
+    AzureConfig,
+    GcsConfig,
+    LocalConfig,
+    S3Config,
+    StorageConfig,
+    parse_storage_config,
+)
 
-__all__ = ["LocalConfig", "S3Config", "Storage", "open_storage", "parse_storage_config"]
+__all__ = ["LocalConfig", "S3Config", "Storage", "StorageConfig", "open_storage", "parse_storage_config"]
 
 
 class Storage(Protocol):
@@ -21,7 +29,7 @@ class Storage(Protocol):
         """The storage's name for logs, manifests and the ledger; no secret in it."""
         ...
 
-    async def begin(self, key: str, *, artifact_id: str, content_type: str) -> str:
+    async def begin(self, key: str, attributes: Attributes) -> str:
         """Open a multipart session and return its id. Nothing is visible under ``key`` yet."""
         ...
 
@@ -32,8 +40,8 @@ class Storage(Protocol):
         """
         ...
 
-    async def list_parts(self, upload: Upload) -> Mapping[int, tuple[int, str]]:
-        """Size and receipt of every part there is. Raises ``UploadLost``."""
+    async def confirm(self, upload: Upload, parts: Sequence[Part]) -> frozenset[int]:
+        """The numbers of those ``parts`` that are still as their receipts say. Raises ``UploadLost``."""
         ...
 
     async def complete(self, upload: Upload, parts: Sequence[Part], checksum: Checksum) -> Stored:
@@ -58,11 +66,10 @@ class Storage(Protocol):
         body: memoryview,
         *,
         checksum: Checksum,
-        artifact_id: str,
-        content_type: str,
+        attributes: Attributes,
         replace: bool,
     ) -> Stored:
-        """Store a small object in one request.
+        """Store an object of at most one part's size, at once.
 
         Unless ``replace``, an object of another artifact is left as it is: raises ``NameTaken``.
         """
@@ -76,17 +83,46 @@ class Storage(Protocol):
         """The object's bytes, in order. Raises ``ObjectMissing``."""
         ...
 
+    async def remove(self, key: str) -> None:
+        """Delete an object, for probes alone: what was archived stays. One that is gone is fine."""
+        ...
+
     async def close(self) -> None:
         """Close every connection."""
         ...
 
 
-async def open_storage(config: LocalConfig | S3Config) -> Storage:
-    """The storage that ``config`` describes, with only its own libraries imported. Asks nothing of it yet."""
+async def open_storage(config: StorageConfig) -> Storage:
+    """The storage that ``config`` describes, with only its own libraries imported. Asks nothing of it yet.
+
+    Raises ``SettingsError`` if those libraries are not installed.
+    """
+    try:
+        return await _opened(config)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"a storage of type {config.type} needs the package {error.name}",
+            mend=f"pip install 'dyte-archiver[{config.type}]'",
+        ) from error
+
+
+async def _opened(config: StorageConfig) -> Storage:
     if isinstance(config, LocalConfig):
         from service.storage.local import LocalStorage
 
         return LocalStorage(config)
-    from service.storage.s3 import S3Storage
+    if isinstance(config, S3Config):
+        from service.storage.s3 import S3Storage
 
-    return await S3Storage.open(config)
+        return await S3Storage.open(config)
+    if isinstance(config, AzureConfig):
+        from service.storage.azure import AzureStorage
+
+        return await AzureStorage.open(config)
+    if isinstance(config, GcsConfig):
+        from service.storage.gcs import GcsStorage
+
+        return await GcsStorage.open(config)
+    from service.storage.sftp import SftpStorage
+
+    return await SftpStorage.open(config)

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from service.errors import (
     StorageUnavailable,
     UploadLost,
 )
-from service.model import Checksum, Part, Stored, Upload
+from service.model import Attributes, Checksum, Part, Stored, Upload
 from service.storage.config import LocalConfig
 
 _READ_SIZE = 1024 * 1024
@@ -31,6 +31,8 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 """What file systems without hard links answer (FAT, some network shares)."""
 
 _MEND = {
+    errno.EEXIST: "let `path` be a folder: a file is in its place",
+    errno.ENOTDIR: "let `path` be a folder: a file is in its place",
     errno.ENOSPC: "make room on the volume",
     errno.EDQUOT: "raise the quota of the volume",
     errno.EACCES: "let this user write to the folder",
@@ -42,7 +44,7 @@ _MEND = {
 class LocalStorage:
     """Objects as files below a folder.
 
-    A part's receipt is its CRC-64/NVME, and listing the parts reads them back: after a power cut a part
+    A part's receipt is its CRC-64/NVME, and confirming the parts reads them back: after a power cut a part
     counts only if it is really on the disk. A new name is taken with ``link``, which never replaces a file.
     """
 
@@ -50,7 +52,7 @@ class LocalStorage:
         self._root = config.path
         self.label = config.label
 
-    async def begin(self, key: str, *, artifact_id: str, content_type: str) -> str:
+    async def begin(self, key: str, attributes: Attributes) -> str:
         """See :class:`~service.storage.Storage`."""
         upload_id = secrets.token_hex(8)
         await self._run(lambda: self._create(self._temporary(key, upload_id)))
@@ -62,9 +64,10 @@ class LocalStorage:
         await self._run(lambda: _write_at(temporary, (number - 1) * upload.part_size, body))
         return f"{checksum.crc64nvme:016x}"
 
-    async def list_parts(self, upload: Upload) -> Mapping[int, tuple[int, str]]:
+    async def confirm(self, upload: Upload, parts: Sequence[Part]) -> frozenset[int]:
         """See :class:`~service.storage.Storage`."""
-        return await self._run(lambda: _parts_in(self._temporary(upload.key, upload.id), upload.part_size))
+        temporary = self._temporary(upload.key, upload.id)
+        return await self._run(lambda: _parts_in(temporary, upload.part_size, parts))
 
     async def complete(self, upload: Upload, parts: Sequence[Part], checksum: Checksum) -> Stored:
         """See :class:`~service.storage.Storage`."""
@@ -80,7 +83,9 @@ class LocalStorage:
                 raise UploadLost(upload.key)
 
         await self._run(finish)
-        return Stored(upload.key, size, f"{checksum.crc64nvme:016x}", checksum.crc64nvme, upload.artifact_id)
+        return Stored(
+            upload.key, size, f"{checksum.crc64nvme:016x}", checksum.crc64nvme, upload.attributes.artifact_id
+        )
 
     async def abort(self, upload: Upload) -> None:
         """See :class:`~service.storage.Storage`."""
@@ -109,8 +114,7 @@ class LocalStorage:
         body: memoryview,
         *,
         checksum: Checksum,
-        artifact_id: str,
-        content_type: str,
+        attributes: Attributes,
         replace: bool,
     ) -> Stored:
         """See :class:`~service.storage.Storage`."""
@@ -125,7 +129,9 @@ class LocalStorage:
                 temporary.unlink(missing_ok=True)
 
         await self._run(write)
-        return Stored(key, len(body), f"{checksum.crc64nvme:016x}", checksum.crc64nvme, artifact_id)
+        return Stored(
+            key, len(body), f"{checksum.crc64nvme:016x}", checksum.crc64nvme, attributes.artifact_id
+        )
 
     async def stat(self, key: str) -> Stored | None:
         """See :class:`~service.storage.Storage`. A file does not say whose it is."""
@@ -147,6 +153,10 @@ class LocalStorage:
         with file:
             while chunk := await self._run(lambda: file.read(_READ_SIZE)):
                 yield chunk
+
+    async def remove(self, key: str) -> None:
+        """See :class:`~service.storage.Storage`."""
+        await self._run(lambda: self._path(key).unlink(missing_ok=True))
 
     async def close(self) -> None:
         """See :class:`~service.storage.Storage`. There is nothing to close."""
@@ -234,11 +244,16 @@ def _chunks(path: Path, size: int) -> Iterator[bytes]:
             yield chunk
 
 
-def _parts_in(path: Path, part_size: int) -> dict[int, tuple[int, str]]:
-    return {
-        number: (len(chunk), f"{crc64nvme(chunk):016x}")
-        for number, chunk in enumerate(_chunks(path, part_size), start=1)
-    }
+def _parts_in(path: Path, part_size: int, parts: Sequence[Part]) -> frozenset[int]:
+    """The numbers of the parts that are in the file, as a reading of it tells."""
+    with path.open("rb") as file:
+
+        def holds(part: Part) -> bool:
+            file.seek((part.number - 1) * part_size)
+            chunk = file.read(part.size)
+            return len(chunk) == part.size and bool(crc64nvme(chunk) == part.checksum.crc64nvme)
+
+        return frozenset(part.number for part in parts if holds(part))
 
 
 def _holds(path: Path, size: int, checksum: Checksum) -> bool:

@@ -3,21 +3,29 @@
 import asyncio
 import functools
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from uuid import uuid4
 
 import botocore.session
 import pytest
 
 from service.storage import Storage
 from tests.contract.ledgers import Ledger, emptied, opened
+from tests.contract.place_azure import AZURE_PLACES
+from tests.contract.place_gcs import GCS_PLACES
+from tests.contract.place_s3 import S3_PLACES
+from tests.contract.place_sftp import SFTP_PLACES
 from tests.contract.places import Place
-from tests.doubles.object_store import S3Endpoint
 from tests.doubles.postgres import Postgres
 
-PLACES = ("local", "moto", "seaweedfs", "seaweedfs-crc64nvme")
+PLACES: Mapping[str, Callable[[pytest.FixtureRequest, Path], Place]] = {
+    "local": lambda _request, tmp_path: local_place(tmp_path / "archive"),
+    **S3_PLACES,
+    **AZURE_PLACES,
+    **GCS_PLACES,
+    **SFTP_PLACES,
+}
+"""Every type of storage on every server there is for it; a server that is not installed skips its tests."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,14 +43,7 @@ def _spare_clients_what_they_need_not_read() -> Iterator[None]:
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """An empty place of each kind in turn."""
-    if request.param == "local":
-        root = tmp_path / "archive"
-        return local_place(root)
-    server, _, checksum = str(request.param).partition("-")
-    place = s3_place(request.getfixturevalue(server), checksum=checksum)
-    if server == "moto":
-        return replace(place, knows_lost_uploads=False)
-    return place
+    return PLACES[request.param](request, tmp_path)
 
 
 @pytest.fixture
@@ -67,32 +68,6 @@ def local_place(root: Path) -> Place:
         sessions=lambda: len([name for name in files() if is_part(name)]),
         objects=lambda: {name: size for name, size in files().items() if not is_part(name)},
     )
-
-
-def s3_place(endpoint: S3Endpoint, *, checksum: str = "") -> Place:
-    """A folder of its own, as a customer's `path` says, in a bucket that the tests share.
-
-    A bucket for each test would cost SeaweedFS a second.
-    """
-    folder = f"calls of/{uuid4().hex}"
-    bucket = _bucket(endpoint)
-
-    def sessions() -> int:
-        listing = endpoint.client().list_multipart_uploads(Bucket=bucket, Prefix=f"{folder}/")
-        return len(listing.get("Uploads", []))
-
-    def objects() -> dict[str, int]:
-        listing = endpoint.client().list_objects_v2(Bucket=bucket, Prefix=f"{folder}/")
-        return {
-            found["Key"].removeprefix(f"{folder}/"): found["Size"] for found in listing.get("Contents", [])
-        }
-
-    return Place(endpoint.storage_config(bucket, path=folder) | {"checksum": checksum}, sessions, objects)
-
-
-@functools.cache
-def _bucket(endpoint: S3Endpoint) -> str:
-    return endpoint.bucket("contract")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from service.model import Checksum, Part, Stored, Upload
+from service.model import Attributes, Checksum, Part, Stored, Upload
 from service.storage import Storage, open_storage, parse_storage_config
 from service.transfer import checksum_of, whole_checksum
 from tests.doubles.content import Content
@@ -27,6 +27,14 @@ class Place:
     """Key and size of everything visible there, looked at from outside."""
     knows_lost_uploads: bool = True
     """False: it fails with 500 where it should say that it does not know the upload, as Moto does."""
+    replaces_parts: bool = True
+    """False: an upload is lost if a part of it is stored again with other bytes, as in `rclone serve s3`."""
+    takes_any_part: bool = True
+    """False: it completes no upload whose parts, but for the last, are under 5 MiB, as S3 has it."""
+    takes_parts_of_lost_uploads: bool = False
+    """True: it takes a part of an upload that has ended, and tells when that is completed, as Azure does."""
+    described: Callable[[str], tuple[str, Mapping[str, str]]] | None = None
+    """Content type and metadata of an object, looked at from outside; None where a store has none."""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Storage]:
@@ -53,6 +61,11 @@ class File:
         return memoryview(Content(self.seed, self.size).read())
 
     @property
+    def attributes(self) -> Attributes:
+        """What it carries."""
+        return Attributes(self.artifact_id, "video/mp4", "recording", "meeting", "session")
+
+    @property
     def checksum(self) -> Checksum:
         """Of all its bytes."""
         return checksum_of(self.body)
@@ -68,8 +81,8 @@ class File:
 
     async def begin(self, storage: Storage) -> Upload:
         """Open a session for it."""
-        upload_id = await storage.begin(self.key, artifact_id=self.artifact_id, content_type="video/mp4")
-        return Upload(upload_id, self.key, PART, self.size, self.artifact_id)
+        upload_id = await storage.begin(self.key, self.attributes)
+        return Upload(upload_id, self.key, PART, self.size, self.attributes)
 
     async def send(self, storage: Storage, upload: Upload, number: int) -> Part:
         """Store one part."""
@@ -93,8 +106,7 @@ class File:
             self.key,
             self.body,
             checksum=self.checksum,
-            artifact_id=self.artifact_id,
-            content_type="video/mp4",
+            attributes=self.attributes,
             replace=replace,
         )
 

@@ -1,12 +1,16 @@
 """Proves that every storage keeps the promises of the `Storage` protocol for files moved in parts."""
 
+import asyncio
+
 import pytest
 
 from service.errors import NameTaken, ObjectMissing, StorageError, StorageUnavailable, UploadLost
-from service.model import Upload
+from service.model import Part, Upload
 from service.storage import Storage
-from service.transfer import whole_checksum
+from service.transfer import checksum_of, whole_checksum
+from tests.contract.killed import killed_while_sending
 from tests.contract.places import PART, File, Place, read
+from tests.doubles.content import Content
 
 FILE = File()
 
@@ -35,30 +39,34 @@ async def test_parts_sent_at_once_make_one_file(storage: Storage, place: Place, 
     assert place.sessions() == 0
 
 
-async def test_every_part_sent_is_listed_with_its_size_and_receipt(storage: Storage) -> None:
+async def test_every_part_sent_is_confirmed(storage: Storage) -> None:
     upload = await FILE.begin(storage)
-    assert await storage.list_parts(upload) == {}
+    assert await storage.confirm(upload, []) == set()
 
     parts = await FILE.send_all(storage, upload)
 
-    assert await storage.list_parts(upload) == {part.number: (part.size, part.receipt) for part in parts}
+    assert await storage.confirm(upload, parts) == {1, 2}
+    assert await storage.confirm(upload, parts[1:]) == {2}
 
 
-async def test_a_part_not_sent_is_not_listed_as_if_it_were(storage: Storage) -> None:
-    upload = await FILE.begin(storage)
-    other = await File(key="other.mp4").begin(storage)
-    second = await FILE.send(storage, upload, 2)
-    first = await FILE.send(storage, other, 1)
+async def test_a_part_that_is_not_there_is_not_confirmed(storage: Storage) -> None:
+    file = File(2 * PART + 1)
+    upload, other = await file.begin(storage), await File(2 * PART + 1, key="other.mp4").begin(storage)
+    first = await file.send(storage, upload, 1)
+    elsewhere = await file.send_all(storage, other)
 
-    listed = await storage.list_parts(upload)
+    confirmed = await storage.confirm(upload, [first, *elsewhere[1:]])
 
-    assert listed[2] == (second.size, second.receipt)
-    assert listed.get(1) != (first.size, first.receipt)
+    assert confirmed == {1}
 
 
-async def test_a_part_sent_again_replaces_its_former_try(storage: Storage) -> None:
+async def test_a_part_sent_again_replaces_its_former_try(storage: Storage, place: Place) -> None:
     upload = await FILE.begin(storage)
     await File(PART, seed=2).send(storage, upload, 1)
+    if not place.replaces_parts:
+        with pytest.raises(UploadLost):
+            await FILE.send(storage, upload, 1)
+        upload = await FILE.begin(storage)
 
     parts = await FILE.send_all(storage, upload)
     again = await FILE.send(storage, upload, 2)
@@ -66,6 +74,29 @@ async def test_a_part_sent_again_replaces_its_former_try(storage: Storage) -> No
     assert again == parts[1]
     await storage.complete(upload, parts, whole_checksum(parts))
     assert await read(storage, FILE.key) == FILE.body
+
+
+async def test_more_than_a_thousand_parts_are_confirmed_and_make_one_file(
+    storage: Storage, place: Place
+) -> None:
+    """S3 lists a thousand a page."""
+    body, numbers = memoryview(Content(1, 1003).read()), range(1, 1004)
+    upload = Upload(await storage.begin(FILE.key, FILE.attributes), FILE.key, 1, len(body), FILE.attributes)
+    left = iter(numbers)
+
+    async def lane() -> list[Part]:
+        return [await send(storage, upload, body, number) for number in left]
+
+    lanes = await asyncio.gather(*(lane() for _ in range(16)))
+    parts = sorted((part for lane in lanes for part in lane), key=lambda part: part.number)
+
+    assert await storage.confirm(upload, parts) == set(numbers)
+    if place.takes_any_part:
+        await storage.complete(upload, parts, whole_checksum(parts))
+        assert await read(storage, FILE.key) == body
+    else:
+        await storage.abort(upload)
+    assert place.sessions() == 0
 
 
 async def test_nothing_is_visible_before_the_file_is_complete(storage: Storage) -> None:
@@ -132,19 +163,39 @@ async def test_an_upload_goes_on_in_another_process(place: Place) -> None:
         before = await FILE.send(killed, upload, 1)
 
     async with place.open() as storage:
-        assert await storage.list_parts(upload) == {1: (before.size, before.receipt)}
+        assert await storage.confirm(upload, [before]) == {1}
         parts = [before, await FILE.send(storage, upload, 2)]
         await storage.complete(upload, parts, whole_checksum(parts))
         assert await read(storage, FILE.key) == FILE.body
+
+
+async def test_an_upload_goes_on_after_its_process_was_killed(place: Place) -> None:
+    file = File(4 * PART + 1)
+    upload, before = await killed_while_sending(place.config, file)
+
+    async with place.open() as storage:
+        assert await storage.confirm(upload, before) == {part.number for part in before}
+        missing = set(file.numbers) - {part.number for part in before}
+        parts = before + [await file.send(storage, upload, number) for number in sorted(missing)]
+        await storage.complete(upload, parts, whole_checksum(parts))
+
+        assert await read(storage, file.key) == file.body
+    assert place.sessions() == 0
+    assert place.objects() == {file.key: file.size}
 
 
 async def test_an_unknown_upload_is_lost(storage: Storage, place: Place) -> None:
     gone = await FILE.begin(storage)
     await storage.abort(gone)
 
-    for upload in (gone, Upload("0123456789abcdef", "never.mp4", PART, FILE.size, "recording/video")):
+    for upload in (gone, Upload("0123456789abcdef", "never.mp4", PART, FILE.size, FILE.attributes)):
         with pytest.raises(UploadLost):
-            await storage.list_parts(upload)
+            await storage.confirm(upload, [])
+        if place.takes_parts_of_lost_uploads:
+            part = await FILE.send(storage, upload, 1)
+            with pytest.raises(UploadLost):
+                await storage.complete(upload, [part], part.checksum)
+            continue
         with pytest.raises(UploadLost if place.knows_lost_uploads else StorageUnavailable):
             await FILE.send(storage, upload, 1)
 
@@ -179,7 +230,7 @@ async def test_orphans_are_aborted_for_exactly_the_key(storage: Storage, place: 
 
     assert place.sessions() == len(kept)
     for upload in kept:
-        assert await storage.list_parts(upload) == {}
+        assert await storage.confirm(upload, []) == set()
     assert await storage.abort_orphans("a.mp4") == 0
     assert await storage.abort_orphans("not/there.mp4") == 0
 
@@ -193,3 +244,10 @@ async def test_orphans_of_a_completed_key_leave_the_file(storage: Storage, place
 
     assert place.sessions() == 0
     assert await read(storage, file.key) == file.body
+
+
+async def send(storage: Storage, upload: Upload, body: memoryview, number: int) -> Part:
+    """Store one part of `body`."""
+    piece = body[(number - 1) * upload.part_size : number * upload.part_size]
+    checksum = checksum_of(piece)
+    return Part(number, len(piece), checksum, await storage.put_part(upload, number, piece, checksum))

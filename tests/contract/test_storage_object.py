@@ -47,6 +47,23 @@ async def test_what_is_stored_is_found(storage: Storage) -> None:
     assert found.crc64nvme in {file.checksum.crc64nvme, None}
 
 
+@pytest.mark.parametrize("size", [0, 100, PART + 1], ids=str)
+async def test_an_object_carries_its_content_type_and_what_it_is_of(
+    storage: Storage, place: Place, size: int
+) -> None:
+    if place.described is None:
+        pytest.skip("what lies here carries nothing beside its bytes")
+    put, stored = File(size), File(size or 1, key="in/parts.mp4", artifact_id="räcording +%/ü/video")
+
+    await put.put(storage)
+    await stored.store(storage)
+
+    for file in (put, stored):
+        content_type, metadata = place.described(file.key)
+        assert content_type == "video/mp4"
+        assert dict(metadata) == file.attributes.metadata
+
+
 async def test_storing_the_same_again_is_fine(storage: Storage, place: Place) -> None:
     file = File(1000)
 
@@ -95,6 +112,17 @@ async def test_what_is_missing_is_told(storage: Storage) -> None:
             await read(storage, key)
 
 
+async def test_an_object_removed_is_gone_and_may_be_removed_again(storage: Storage, place: Place) -> None:
+    await File(10).put(storage)
+    await File(PART + 1, key="folder/other.mp4").store(storage)
+
+    for key in (File.key, "folder/other.mp4", "not/there.mp4"):
+        await storage.remove(key)
+        await storage.remove(key)
+
+    assert place.objects() == {}
+
+
 async def test_any_odd_key_holds_its_own_object(storage: Storage) -> None:
     files = [File(100 + seed, key=key, seed=seed) for seed, key in enumerate(KEYS)]
     for file in files:
@@ -111,8 +139,8 @@ async def test_any_odd_key_holds_its_own_file_in_parts(storage: Storage, place: 
     files = [File(100 + seed, key=key, seed=seed) for seed, key in enumerate(KEYS)]
     for file in files:
         await file.begin(storage)
-        assert (await file.store(storage)).key == file.key
         assert await storage.abort_orphans(file.key) == 1, file.key
+        assert (await file.store(storage)).key == file.key
 
     assert place.sessions() == 0
     for file in files:

@@ -12,19 +12,20 @@ from service.errors import StorageError, StorageRefused, StorageUnavailable
 from service.model import Upload
 from service.storage import Storage
 from service.transfer import checksum_of, whole_checksum
-from tests.contract.conftest import local_place, s3_place
+from tests.contract.conftest import local_place
+from tests.contract.place_s3 import s3_place
 from tests.contract.places import PART, File, Place, read
 from tests.doubles.ports import free_ports
 from tests.doubles.servers import SeaweedFS
 
 FILE = File()
-UPLOAD = Upload("0123456789abcdef", FILE.key, PART, FILE.size, FILE.artifact_id)
+UPLOAD = Upload("0123456789abcdef", FILE.key, PART, FILE.size, FILE.attributes)
 
 ASKING: Mapping[str, Callable[[Storage], Awaitable[Any]]] = {
     "begin": FILE.begin,
     "put_part": lambda storage: FILE.send(storage, UPLOAD, 2),
     "put": File(10).put,
-    "list_parts": lambda storage: storage.list_parts(UPLOAD),
+    "confirm": lambda storage: storage.confirm(UPLOAD, []),
     "complete": lambda storage: storage.complete(UPLOAD, [], FILE.checksum),
     "abort": lambda storage: storage.abort(UPLOAD),
     "abort_orphans": lambda storage: storage.abort_orphans(FILE.key),
@@ -89,7 +90,6 @@ async def test_a_part_with_a_wrong_checksum_is_refused_and_the_right_one_taken(s
         upload = await FILE.begin(storage)
         with pytest.raises(StorageError):
             await storage.put_part(upload, 1, FILE.piece(1), checksum_of(FILE.piece(2)))
-        assert await storage.list_parts(upload) == {}
 
         parts = await FILE.send_all(storage, upload)
         await storage.complete(upload, parts, whole_checksum(parts))
@@ -104,8 +104,7 @@ async def test_an_object_with_a_wrong_checksum_is_refused(seaweedfs: SeaweedFS) 
                 FILE.key,
                 FILE.body,
                 checksum=checksum_of(FILE.piece(1)),
-                artifact_id=FILE.artifact_id,
-                content_type="video/mp4",
+                attributes=FILE.attributes,
                 replace=False,
             )
         assert await storage.stat(FILE.key) is None
@@ -117,23 +116,6 @@ async def test_a_file_with_a_wrong_whole_checksum_is_refused(seaweedfs: SeaweedF
         parts = await FILE.send_all(storage, upload)
         with pytest.raises(StorageError):
             await storage.complete(upload, parts, checksum_of(FILE.piece(1)))
-
-
-async def test_parts_are_listed_beyond_a_page_of_a_thousand(seaweedfs_place: Place) -> None:
-    async with seaweedfs_place.open() as storage:
-        upload_id = await storage.begin("call.mp4", artifact_id="recording/video", content_type="video/mp4")
-        upload = Upload(upload_id, "call.mp4", 1, 1003, "recording/video")
-        lanes = iter(range(1, 1004))
-
-        async def lane() -> None:
-            for number in lanes:
-                body = memoryview(bytes([number % 251]))
-                await storage.put_part(upload, number, body, checksum_of(body))
-
-        await asyncio.gather(*(lane() for _ in range(16)))
-
-        assert sorted(await storage.list_parts(upload)) == list(range(1, 1004))
-        await storage.abort(upload)
 
 
 @pytest.mark.parametrize("turns", [1, 5, 20, 60])

@@ -25,10 +25,13 @@ class S3Endpoint:
         self.endpoint_url = ""
         self._session = botocore.session.get_session()  # parses S3's description once, not at every look
 
-    def bucket(self, prefix: str = "bucket") -> str:
-        """Create an empty bucket with a name of its own and return that: tests share no bucket."""
+    def bucket(self, prefix: str = "bucket", *, locks: bool = False) -> str:
+        """Create an empty bucket with a name of its own and return that: tests share no bucket.
+
+        `locks`: with Object Lock, and so with versions.
+        """
         name = f"{prefix}-{uuid4().hex[:12]}"
-        self.client().create_bucket(Bucket=name)
+        self.client().create_bucket(Bucket=name, **({"ObjectLockEnabledForBucket": True} if locks else {}))
         return name
 
     def storage_config(
@@ -54,6 +57,11 @@ class S3Endpoint:
         """Return the whole body of one object."""
         body: bytes = self.client().get_object(Bucket=bucket, Key=key)["Body"].read()
         return body
+
+    def head(self, bucket: str, key: str) -> dict[str, Any]:
+        """Return all that the store tells of one object beside its bytes."""
+        told: dict[str, Any] = self.client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        return told
 
     def open_uploads(self, bucket: str) -> list[str]:
         """Return the ids of uploads neither completed nor aborted: what a customer is billed for."""

@@ -35,7 +35,13 @@ class SeaweedFS(S3Endpoint):
     It is ready about two seconds after entering, which is when the first object was stored: the port opens
     before the gateway can store anything. It is killed at the end, not asked to stop, because it waits 15 s
     for its own clients and its files are thrown away anyway.
+
+    Beside path-style addresses it knows `{bucket}.{domain}`, which no name server knows: ask it as a proxy.
+    It encrypts with keys of its own, makes every KMS key that it is asked for, and has a `reader`.
     """
+
+    domain = "s3.test"
+    reader = ("READERTESTKEY", "reader-test-secret")
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,15 +75,30 @@ class SeaweedFS(S3Endpoint):
         assert self._process is not None
         return self._process.pid
 
+    def restart(self) -> None:
+        """Kill it and start it again on the same files and the same ports."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._run(_weed())
+        self._wait_until_it_stores()
+
     def _start(self, binary: str) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="seaweedfs-"))
-        volumes = self._directory / "volumes"
-        volumes.mkdir()
-        identities = self._directory / "identities.json"
-        identities.write_text(json.dumps({"identities": [self._identity()]}))
+        (self._directory / "volumes").mkdir()
+        keys = {"local": {"type": "local", "enableOnDemandCreate": True}}
+        (self._directory / "identities.json").write_text(
+            json.dumps(
+                {"identities": self._identities(), "kms": {"default_provider": "local", "providers": keys}}
+            )
+        )
         self._ports = free_ports(8)
+        self.endpoint_url = f"http://127.0.0.1:{self._ports[6]}"
+        self._run(binary)
+
+    def _run(self, binary: str) -> None:
+        volumes, identities = self._directory / "volumes", self._directory / "identities.json"
         master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = self._ports
-        self.endpoint_url = f"http://127.0.0.1:{s3}"
         arguments = [
             f"-dir={volumes}",
             "-ip=127.0.0.1",
@@ -98,27 +119,37 @@ class SeaweedFS(S3Endpoint):
             f"-s3.port.grpc={s3_grpc}",
             f"-s3.localSocket={self._directory / 's3.sock'}",
             f"-s3.config={identities}",
+            f"-s3.domainName={self.domain}",
             "-s3.iam=false",
             "-s3.autoCreateBucket=false",  # a missing bucket has to be missing
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
         ]
-        with (self._directory / "log").open("wb") as log:
+        variables = {
+            "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",  # one volume a bucket, not seven
+            "WEED_S3_SSE_KEY": "encrypts for tests alone",
+        }
+        with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [binary, "-logtostderr=true", "server", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self._directory,
-                env={**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},  # one volume a bucket, not seven
+                env=os.environ | variables,
             )
 
-    def _identity(self) -> dict[str, object]:
-        return {
-            "name": "archiver",
-            "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }
+    def _identities(self) -> list[dict[str, object]]:
+        def identity(name: str, access_key: str, secret_key: str, *actions: str) -> dict[str, object]:
+            keys = {"accessKey": access_key, "secretKey": secret_key}
+            return {"name": name, "credentials": [keys], "actions": actions}
+
+        return [
+            identity(
+                "archiver", self.access_key, self.secret_key, "Admin", "Read", "Write", "List", "Tagging"
+            ),
+            identity("reader", *self.reader, "Read", "List"),
+        ]
 
     def _wait_until_it_stores(self) -> None:
         assert self._process is not None
