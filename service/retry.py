@@ -43,6 +43,11 @@ def part_delay_s(error: Exception, attempts: int, *, jitter: float) -> float | N
     return max(_backoff_s(0.25, 10.0, attempts, jitter), min(error.retry_after_s or 0.0, 60.0))
 
 
+def storage_pause_s(failures: int) -> float:
+    """How long a storage in which ``failures`` files failed in a row is not tried with others."""
+    return float(min(30.0, 2.0 ** min(failures, 10)))
+
+
 def range_delay_s(attempts: int, *, jitter: float, retry_after_s: float | None = None) -> float | None:
     """Seconds until a dropped range goes on at its byte, after ``attempts`` vain tries; or None."""
     if attempts >= PART_ATTEMPTS:

@@ -10,30 +10,30 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
 
-import aiohttp
 import structlog
 
 from service import __version__
 from service.admin import Admin
 from service.archive import Archivist
 from service.budget import Budget, Gate
-from service.errors import KeyUnavailable, LedgerUnavailable, SettingsError
+from service.destination import Destination
+from service.errors import LedgerUnavailable, SettingsError
 from service.guard import Guard
-from service.ledger import Database, Intake, View, Work
+from service.keys import fetch_key, key_session, key_urls
+from service.ledger import Database, Intake, Progress, View, Work
+from service.moving import Mover
+from service.naming import KeyTemplate
 from service.receiver import KeyRing, Receiver
 from service.server import Server, listen
 from service.settings import MIB, PREFIX, Role, Settings
-from service.signature import KEY_URLS, FetchedKeys, PinnedKeys, load_keys
+from service.signature import FetchedKeys, PinnedKeys, load_keys
 from service.source import Source
 from service.storage import open_storage
 from service.telemetry import Metrics
 from service.transfer import Transfer
 from service.worker import Worker
 
-_KEY_FETCH_S = 2.0
-_KEY_LIMIT = 64 * 1024
 _PRUNE_EVERY_S = 3600.0
 
 log = structlog.get_logger()
@@ -81,7 +81,7 @@ async def serve(settings: Settings) -> None:
             role=settings.role,
             port=public.getsockname()[1],
             admin_port=admin.getsockname()[1],
-            storage=settings.storage.label,
+            storages={name: config.label for name, config in settings.storages.items()},
         )
         _settle_in()
         await _run(worker, draining, settings.drain_seconds)
@@ -148,29 +148,45 @@ async def _worker(
     metrics: Metrics,
     resources: contextlib.AsyncExitStack,
 ) -> Worker:
-    storage = await open_storage(settings.storage)
-    resources.push_async_callback(storage.close)
+    destinations = {}
+    for name, config in settings.storages.items():
+        storage = await open_storage(config)
+        resources.push_async_callback(storage.close)
+        destinations[name] = Destination(
+            name,
+            storage,
+            gate=Gate(settings.parts_in_flight * settings.artifacts_in_flight, clock=time.monotonic),
+            clock=time.monotonic,
+            sleep=asyncio.sleep,
+            jitter=random.random,
+        )
     source = Source(Guard(settings.source_hosts), jitter=random.random)
     resources.push_async_callback(source.close)
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    work = Work(database, owner=owner, storage=storage.label, lease_s=settings.lease_seconds)
-    transfer = Transfer(
-        storage=storage,
-        budget=Budget(settings.memory_budget_mib * MIB),
-        gate=Gate(settings.parts_in_flight * settings.artifacts_in_flight, clock=time.monotonic),
-        parts_in_flight=settings.parts_in_flight,
-        draining=draining,
-        sleep=asyncio.sleep,
-        jitter=random.random,
+    work = Work(database, owner=owner, lease_s=settings.lease_seconds)
+    mover = Mover(
+        work=work,
+        progress=Progress(database, lease_s=settings.lease_seconds),
+        source=source,
+        destinations=destinations,
+        template=KeyTemplate.parse(settings.key_template),
+        transfer=Transfer(
+            budget=Budget(settings.memory_budget_mib * MIB),
+            parts_in_flight=settings.parts_in_flight,
+            draining=draining,
+        ),
+        least_part_size=settings.part_size_mib * MIB,
+        metrics=metrics,
+        clock=time.monotonic,
     )
     archivist = Archivist(
         work=work,
         view=View(database),
-        source=source,
-        storage=storage,
-        transfer=transfer,
-        least_part_size=settings.part_size_mib * MIB,
+        mover=mover,
+        destinations=destinations,
+        routing=settings.routing,
         metrics=metrics,
+        jitter=random.random,
     )
     return Worker(
         work,
@@ -187,32 +203,14 @@ async def _worker(
 async def _key_ring(settings: Settings, resources: contextlib.AsyncExitStack) -> KeyRing:
     if settings.webhook_public_key:
         return PinnedKeys(load_keys(settings.webhook_public_key))
-    session = await resources.enter_async_context(
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_KEY_FETCH_S), trust_env=True)
-    )
-    urls = KEY_URLS
-    if settings.webhook_key_url:
-        urls = dict.fromkeys(KEY_URLS, settings.webhook_key_url)
-    return FetchedKeys(urls, _fetch_with(session), clock=time.monotonic)
+    session = await resources.enter_async_context(key_session())
 
-
-def _fetch_with(session: aiohttp.ClientSession) -> Callable[[str], Awaitable[bytes]]:
     async def fetch(url: str) -> bytes:
-        try:
-            async with session.get(url) as response:
-                if response.status != 200:
-                    raise KeyUnavailable(f"the key's address answered {response.status}")
-                document = b""
-                async for chunk in response.content.iter_any():
-                    document += chunk
-                    if len(document) > _KEY_LIMIT:
-                        raise KeyUnavailable("the key document is too large")
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise KeyUnavailable(f"the key's address cannot be read ({type(error).__name__})") from error
+        document = (await fetch_key(session, url)).document
         log.info("key_fetched", url=url)
         return document
 
-    return fetch
+    return FetchedKeys(key_urls(settings), fetch, clock=time.monotonic)
 
 
 async def _prune(intake: Intake, keep_s: float) -> None:

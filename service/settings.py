@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.errors import SettingsError
+from service.naming import KeyTemplate
+from service.routing import Routing
 from service.signature import load_keys
-from service.storage.config import LocalConfig, S3Config, parse_storage_config
+from service.storage.config import LocalConfig, StorageConfig, parse_storage_config
 
 PREFIX = "ARCHIVER_"
 MIB = 1024 * 1024
@@ -44,6 +47,13 @@ class Settings(BaseSettings):
         description="The provider's `storage_config` object as JSON; a folder `./archive` if none is given",
     )
     storage_config_file: Path | None = Field(None, description="A file that holds it instead")
+    routing_file: Path | None = Field(
+        None, description="A JSON file of several named storages, and the rules that choose among them"
+    )
+    key_template: str = Field(
+        "{output_file_name}",
+        description="What a file is called in its storage, from fields in braces: see Names",
+    )
     webhook_public_key: str | None = Field(
         None, description="The PEM of the key that signs deliveries; several blocks: any of them may sign"
     )
@@ -91,19 +101,24 @@ class Settings(BaseSettings):
         "json", description="`json` lines, or `console` for people"
     )
 
-    _storage: LocalConfig | S3Config = PrivateAttr()
+    _routing: Routing = PrivateAttr()
 
     @property
-    def storage(self) -> LocalConfig | S3Config:
-        """The configured storage."""
-        return self._storage
+    def routing(self) -> Routing:
+        """Where artifacts go."""
+        return self._routing
+
+    @property
+    def storages(self) -> Mapping[str, StorageConfig]:
+        """Every configured storage by its name."""
+        return self._routing.storages
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, for the log's redaction."""
-        storage = self._storage
-        given = [storage.access_key, storage.secret] if isinstance(storage, S3Config) else []
-        return tuple(secret.get_secret_value() for secret in given)
+        every = [secret for storage in self.storages.values() for secret in storage.secrets]
+        password = urlsplit(self.database_url.get_secret_value()).password or ""
+        return tuple({*(secret.get_secret_value() for secret in every), password, unquote(password)} - {""})
 
     @field_validator("webhook_ids", "source_hosts", mode="before")
     @classmethod
@@ -127,6 +142,10 @@ class Settings(BaseSettings):
     def _known_database(cls, value: SecretStr) -> SecretStr:
         if not value.get_secret_value().startswith(("sqlite:///", "postgresql://", "postgres://")):
             raise ValueError("is neither sqlite:///file nor postgresql://...")
+        try:
+            urlsplit(value.get_secret_value()).port  # noqa: B018 - reading it is what checks it
+        except ValueError:
+            raise ValueError("is not a URL that can be read: percent-encode user and password") from None
         return value
 
     @field_validator("webhook_public_key")
@@ -154,11 +173,20 @@ class Settings(BaseSettings):
     @classmethod
     def _storable_file(cls, value: Path | None) -> Path | None:
         if value is not None:
-            try:
-                text = value.read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"cannot be read ({type(error).__name__})") from None
-            _read_storage(text)
+            _read_storage(_text_of(value))
+        return value
+
+    @field_validator("routing_file")
+    @classmethod
+    def _routable(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            Routing.parse(_text_of(value))
+        return value
+
+    @field_validator("key_template")
+    @classmethod
+    def _nameable(cls, value: str) -> str:
+        KeyTemplate.parse(value)
         return value
 
     @model_validator(mode="after")
@@ -170,14 +198,18 @@ class Settings(BaseSettings):
             faults.append(f"{PREFIX}MEMORY_BUDGET_MIB: is smaller than one part ({PREFIX}PART_SIZE_MIB)")
         if self.storage_config and self.storage_config_file:
             faults.append(f"{PREFIX}STORAGE_CONFIG_FILE: is of no use beside {PREFIX}STORAGE_CONFIG")
+        if self.routing_file and (self.storage_config or self.storage_config_file):
+            faults.append(f"{PREFIX}ROUTING_FILE: names all storages; take the single storage config away")
         if faults:
             raise ValueError("\n".join(faults))
-        if self.storage_config:
-            self._storage = _read_storage(self.storage_config.get_secret_value())
+        if self.routing_file:
+            self._routing = Routing.parse(_text_of(self.routing_file))
+        elif self.storage_config:
+            self._routing = Routing.only(_read_storage(self.storage_config.get_secret_value()))
         elif self.storage_config_file:
-            self._storage = _read_storage(self.storage_config_file.read_text("utf-8"))
+            self._routing = Routing.only(_read_storage(_text_of(self.storage_config_file)))
         else:
-            self._storage = LocalConfig(type="local", path=Path("archive"))
+            self._routing = Routing.only(LocalConfig(type="local", path=Path("archive")))
         return self
 
     @classmethod
@@ -214,7 +246,14 @@ def load_settings(environ: Mapping[str, str] = os.environ, **options: object) ->
     return settings
 
 
-def _read_storage(text: str) -> LocalConfig | S3Config:
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot be read ({type(error).__name__})") from None
+
+
+def _read_storage(text: str) -> StorageConfig:
     try:
         given = json.loads(text)
     except (ValueError, RecursionError):

@@ -11,6 +11,7 @@ from rich.text import Text
 from service.ledger import Database, View
 from service.ledger.view import Line
 from service.model import State
+from service.routing import ONLY
 from service.settings import Settings
 
 _EVERY_S = 1.0
@@ -87,6 +88,8 @@ def _cells(line: Line) -> list[RenderableType]:
         moved = f"{100 * line.moved / line.size:.0f} %"
     story = _story(line)
     name = Text(line.key or line.name)
+    if line.storage not in (None, ONLY):
+        name.append(f"  in {line.storage}", style="italic")
     if line.title:
         name.append(f"  {line.title}", style="dim")
     return [

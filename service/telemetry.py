@@ -73,7 +73,8 @@ def configure_logging(*, level: str, form: str, secrets: Sequence[str] = ()) -> 
     root = logging.getLogger()
     root.handlers[:] = [output]
     root.setLevel(level.upper())
-    for library in ("botocore", "aiobotocore", "aioboto3", "alembic", "asyncio", "aiohttp"):
+    chatty = "aioboto3", "aiobotocore", "aiohttp", "alembic", "asyncio", "asyncssh", "azure", "botocore"
+    for library in chatty:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 

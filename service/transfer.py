@@ -3,30 +3,27 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from awscrt.checksums import combine_crc32c, combine_crc64nvme, crc32c, crc64nvme
 
-from service.budget import Budget, Gate
+from service.budget import Budget
+from service.destination import Destination
 from service.errors import (
     ArchiverError,
     Draining,
     SourceChanged,
     SourceUnavailable,
-    StorageThrottled,
+    StorageError,
     StorageUnavailable,
 )
 from service.model import Checksum, Part, Stored, Upload
-from service.retry import part_delay_s
+from service.sibling import StoredCopy
 from service.source import Opened
-from service.storage import Storage
 
 MAX_PARTS = 10_000
 """S3's limit, and low enough for every other store."""
-
-_T = TypeVar("_T")
 
 
 def part_size_for(size: int | None, *, least: int) -> int:
@@ -59,80 +56,95 @@ def whole_checksum(parts: Sequence[Part]) -> Checksum:
     return whole
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """Moves parts to one storage; shared by all files of the process.
+@dataclass(slots=True, eq=False)
+class Target:
+    """One copy of a file on its way: where it goes, how far it is, and what stopped it.
 
-    ``sleep`` and ``jitter`` (random in [0, 1)) are given for the pauses between tries; ``draining`` is set
-    when no new part may begin.
+    ``done`` are the parts that are there, ``keep`` is called with each that comes to them. ``upload`` is None
+    until a session is open. Once ``failure`` is set nothing more is sent, and the other copies go on;
+    ``was_tried`` is False if it was set before anything was.
     """
 
-    storage: Storage
+    destination: Destination
+    keep: Callable[[Part], Awaitable[None]]
+    upload: Upload | None = None
+    done: dict[int, Part] = field(default_factory=dict)
+    failure: StorageError | None = None
+    stored: Stored | None = None
+    was_tried: bool = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is more to do for it in this try."""
+        return self.failure is None and self.stored is None
+
+    @property
+    def parts(self) -> list[Part]:
+        """The parts that are there, in order."""
+        return [self.done[number] for number in sorted(self.done)]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Moves parts, each read once, to one storage or several; shared by all files of the process.
+
+    ``draining`` is set when no new part may begin. ``lag_s`` is how long a part that one storage has is
+    waited for in another: a storage that hangs does not hold up the others.
+    """
+
     budget: Budget
-    gate: Gate
     parts_in_flight: int
     draining: asyncio.Event
-    sleep: Callable[[float], Awaitable[None]]
-    jitter: Callable[[], float]
+    lag_s: float = 30.0
 
-    async def ranges(
-        self,
-        opened: Opened,
-        upload: Upload,
-        done: Mapping[int, Part],
-        keep: Callable[[Part], Awaitable[None]],
-    ) -> list[Part]:
-        """Move every part that is not ``done``, several at once; ``keep`` is called with each receipt.
+    async def ranges(self, opened: Opened, size: int, part_size: int, targets: Sequence[Target]) -> None:
+        """Move every part that a target has not, several at once. Every target has a session open.
 
-        After a failure the parts in flight are still kept; then the failure is raised, or
+        After a failure of the source the parts in flight are still kept; then it is raised, or
         :class:`~service.errors.Draining` if the service is stopping and more were to come.
         """
-        assert upload.size is not None
-        size, count = upload.size, math.ceil(upload.size / upload.part_size)
-        parts = dict(done)
-        missing = iter([number for number in range(1, count + 1) if number not in done])
+        count = math.ceil(size / part_size)
+        numbers = iter(range(1, count + 1))
+
+        def lacking(number: int) -> list[Target]:
+            return [target for target in targets if target.is_open and number not in target.done]
 
         async def step() -> bool:
-            if (number := next(missing, None)) is None:
+            if (number := next((number for number in numbers if lacking(number)), None)) is None:
                 return False
-            start = (number - 1) * upload.part_size
+            start = (number - 1) * part_size
             # Of one size all, the last one too: then the next part finds memory that is there.
-            async with self.budget.buffer(upload.part_size) as memory:
+            async with self.budget.buffer(part_size) as memory:
                 if self.draining.is_set():
                     return False
                 view = memory[: size - start]
                 await opened.read_into(start, view)
-                parts[number] = part = await self._store(upload, number, view)
-                await keep(part)
+                await self._store(lacking(number), number, view)
             return True
 
         await self._lanes(step)
-        if len(parts) < count:
+        if any(target.is_open and len(target.done) < count for target in targets):
             raise Draining
-        return [parts[number] for number in sorted(parts)]
 
     async def stream(
         self,
-        opened: Opened,
+        opened: Opened | StoredCopy,
         part_size: int,
-        upload: Upload | None,
-        done: Mapping[int, Part],
+        targets: Sequence[Target],
         *,
-        begin: Callable[[], Awaitable[Upload]],
-        keep: Callable[[Part], Awaitable[None]],
-        put: Callable[[memoryview], Awaitable[Stored]],
-    ) -> list[Part] | Stored:
-        """Move a source that is one stream: read in order, stored several parts at once.
+        begin: Callable[[], Awaitable[None]],
+        put: Callable[[memoryview], Awaitable[None]],
+    ) -> int | None:
+        """Move a source that is one stream: read in order, stored several parts at once. Returns its size.
 
-        Without an ``upload``, ``begin`` is called when it turns out to be more than one part; else ``put``
-        with all of it, and its answer returned. Parts that are ``done`` are read again, because there is no
-        other way past them, and compared, not stored again.
+        If no target has a session, ``begin`` is called to open theirs when it turns out to be more than one
+        part; else ``put`` with all of it, and None returned. Parts that are done are read again, because
+        there is no other way past them, and compared, not stored again.
         """
         pieces = opened.stream(part_size)
         reading = asyncio.Lock()
-        parts: dict[int, Part] = {}
-        whole: Stored | None = None
-        number, rest, ended = 0, memoryview(b""), False
+        begun = any(target.upload for target in targets)
+        number, size, rest, ended, was_put = 0, 0, memoryview(b""), False, False
 
         async def fill(view: memoryview) -> int:
             nonlocal rest
@@ -146,17 +158,18 @@ class Transfer:
             return got
 
         async def step() -> bool:
-            nonlocal number, ended, upload, whole
+            nonlocal number, size, ended, begun, was_put
             async with contextlib.AsyncExitStack() as held:
                 async with reading:
-                    if ended or self.draining.is_set():
+                    if ended or self.draining.is_set() or not any(target.is_open for target in targets):
                         return False
                     view = await held.enter_async_context(self.budget.buffer(part_size))
                     view = view[: await fill(view)]
-                    number, ended = number + 1, len(view) < part_size
+                    number, size, ended = number + 1, size + len(view), len(view) < part_size
                     mine = number
-                    if ended and upload is None:
-                        whole = await put(view)
+                    if ended and not begun:
+                        await put(view)
+                        was_put = True
                         return False
                     if not view and mine == 1:
                         raise SourceChanged("it is empty now")
@@ -166,52 +179,86 @@ class Transfer:
                         raise SourceUnavailable(
                             "it gives more than 10,000 parts", mend="raise ARCHIVER_PART_SIZE_MIB"
                         )
-                    upload = upload or await begin()
-                if mine in done:
-                    parts[mine] = done[mine]
-                    if (len(view), checksum_of(view)) != (done[mine].size, done[mine].checksum):
-                        raise SourceChanged("a part read again is not what it was")
-                else:
-                    parts[mine] = part = await self._store(upload, mine, view)
-                    await keep(part)
+                    if not begun:
+                        await begin()
+                        begun = True
+                known = {
+                    (part.size, part.checksum)
+                    for target in targets
+                    if (part := target.done.get(mine)) is not None
+                }
+                if known and known != {(len(view), checksum_of(view))}:
+                    raise SourceChanged("a part read again is not what it was")
+                lacking = [target for target in targets if target.is_open and mine not in target.done]
+                await self._store(lacking, mine, view)
             return not ended
 
         try:
             await self._lanes(step)
         finally:
             await pieces.aclose()
-        if whole is not None:
-            return whole
-        if not ended:
+        if was_put:
+            return None
+        if not ended and any(target.is_open for target in targets):
             raise Draining
-        return [parts[key] for key in sorted(parts)]
+        return size
 
-    async def requested(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        """The answer to one request to the storage, sent again a few times while it is unavailable.
+    async def each(
+        self,
+        targets: Sequence[Target],
+        job: Callable[[Target], Awaitable[None]],
+        *,
+        lag_s: float | None = None,
+    ) -> None:
+        """Do ``job`` for every target that is open, at once; a storage's failure is the target's own.
 
-        The gate is narrowed when the storage asks for less. Raises what is left of the failure then.
+        With ``lag_s``, those that take so much longer than the first to succeed fail as unavailable.
         """
-        attempts = 0
-        while True:
-            async with self.gate.request() as began_at:
-                try:
-                    answer = await call()
-                    self.gate.widen()
-                    return answer
-                except StorageUnavailable as failure:
-                    error = failure
-                    if isinstance(error, StorageThrottled):
-                        self.gate.narrow(began_at)
-            attempts += 1
-            delay_s = part_delay_s(error, attempts, jitter=self.jitter())
-            if delay_s is None:
-                raise error
-            await self.sleep(delay_s)
+        targets = [target for target in targets if target.is_open]
 
-    async def _store(self, upload: Upload, number: int, view: memoryview) -> Part:
+        async def one(target: Target) -> None:
+            try:
+                await job(target)
+            except StorageError as error:
+                target.failure = error
+
+        if len(targets) == 1:
+            await one(targets[0])
+            return
+        tasks = {asyncio.ensure_future(one(target)): target for target in targets}
+        try:
+            pending = set(tasks)
+            while pending and not any(
+                task.done() and target.failure is None for task, target in tasks.items()
+            ):
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if pending:
+                await asyncio.wait(pending, timeout=lag_s)
+            for task, target in tasks.items():
+                if not task.done():
+                    target.failure = StorageUnavailable("it does not keep up with the other storage")
+        finally:
+            # The parts' memory is theirs until they have ended.
+            for task in tasks:
+                task.cancel()
+            await joined(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()  # raises what is not the storage's
+
+    async def _store(self, targets: Sequence[Target], number: int, view: memoryview) -> None:
         checksum = checksum_of(view)
-        receipt = await self.requested(lambda: self.storage.put_part(upload, number, view, checksum))
-        return Part(number, len(view), checksum, receipt)
+
+        async def store(target: Target) -> None:
+            upload, destination = target.upload, target.destination
+            assert upload is not None
+            receipt = await destination.requested(
+                lambda: destination.storage.put_part(upload, number, view, checksum)
+            )
+            target.done[number] = part = Part(number, len(view), checksum, receipt)
+            await target.keep(part)
+
+        await self.each(targets, store, lag_s=self.lag_s)
 
     async def _lanes(self, step: Callable[[], Awaitable[bool]]) -> None:
         """Call ``step`` in parallel until it returns False, one fails, or the service drains; join all."""
@@ -233,3 +280,16 @@ class Transfer:
             raise errors.exceptions[0] from errors
         if failures:
             raise failures[0]
+
+
+async def joined(tasks: Iterable[asyncio.Future[None]]) -> None:
+    """Return when all have ended, however often the caller is cancelled meanwhile; then pass that on."""
+    waiting = {task for task in tasks if not task.done()}
+    cancelled: asyncio.CancelledError | None = None
+    while waiting:
+        try:
+            _, waiting = await asyncio.wait(waiting)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled

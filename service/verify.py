@@ -1,5 +1,6 @@
 """Reading archived files back, and comparing them with their manifests."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -8,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from service.archive import read_manifest
-from service.errors import ArchiverError, ObjectMissing, StorageMismatch
+from service.errors import ArchiverError, ObjectMissing, SettingsError, StorageMismatch
 from service.ledger import Database, View
 from service.manifest import Entry
 from service.model import Checksum
@@ -17,26 +18,38 @@ from service.status import size_text
 from service.storage import Storage, open_storage
 
 
-async def verify(settings: Settings, manifest_keys: Sequence[str], console: Console) -> int:
+async def verify(
+    settings: Settings, manifest_keys: Sequence[str], console: Console, *, storage_name: str | None = None
+) -> int:
     """Check the named manifests' files, or those of every manifest in the ledger; returns how many are wrong.
 
-    Prints a line for each file. The ledger is only needed where no manifest is named.
+    Prints a line for each file. The ledger is only needed where no manifest is named. ``storage_name``: look
+    in that storage alone; without it, named manifests are looked for in the first.
+
+    Raises :class:`~service.errors.SettingsError` if a storage is not configured.
     """
-    keys = list(manifest_keys) or await _known_manifests(settings)
-    storage = await open_storage(settings.storage)
+    named = storage_name or next(iter(settings.storages))
+    manifests = [(named, key) for key in manifest_keys] or [
+        (name, key) for name, key in await _known_manifests(settings) if storage_name in (None, name)
+    ]
+    for name in {named, *(name for name, _ in manifests)}:
+        if name not in settings.storages:
+            raise SettingsError(f"there is no storage {name!r}", mend="name it in the routing file")
     faults = checked = 0
-    try:
+    async with contextlib.AsyncExitStack() as opened:
+        storages: dict[str, Storage] = {}
+        for name in dict.fromkeys(name for name, _ in manifests):
+            storages[name] = await open_storage(settings.storages[name])
+            opened.push_async_callback(storages[name].close)
         with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-            for key in progress.track(keys, description="verifying"):
-                for name, fault in await _check(storage, key, progress):
+            for storage, key in progress.track(manifests, description="verifying"):
+                for name, fault in await _check(storages[storage], key, progress):
                     checked += 1
                     faults += fault is not None
                     if fault:
                         console.print(f"[bold red]wrong[/]  {name}: {fault}", highlight=False, soft_wrap=True)
                     else:
                         console.print(f"[green]whole[/]  {name}", highlight=False, soft_wrap=True)
-    finally:
-        await storage.close()
     console.print(f"{checked - faults} of {checked} files are whole.")
     return faults
 
@@ -58,11 +71,11 @@ async def read_back(storage: Storage, entry: Entry, on_bytes: Callable[[int], No
         raise StorageMismatch("its checksums are others")
 
 
-async def _known_manifests(settings: Settings) -> list[str]:
+async def _known_manifests(settings: Settings) -> list[tuple[str, str]]:
     database = Database(settings.database_url.get_secret_value(), create=False)
     try:
         await database.check()
-        return await View(database).manifest_keys()
+        return await View(database).manifests()
     finally:
         await database.close()
 

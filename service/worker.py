@@ -9,7 +9,7 @@ import structlog
 
 from service.archive import Archivist
 from service.errors import ArchiverError, Draining, LeaseLost, LedgerUnavailable
-from service.ledger import Work
+from service.ledger import Trouble, Work
 from service.model import Claim
 from service.retry import artifact_delay_s
 from service.telemetry import Metrics
@@ -115,7 +115,7 @@ class Worker:
             artifact=claim.id, recording_id=artifact.recording_id, epoch=claim.epoch
         ):
             try:
-                stored = await self._holding(claim, claimed_at, self._archivist.archive)
+                await self._holding(claim, claimed_at, self._archivist.archive)
             except Draining:
                 await self._settled(claim, "given_back", lambda: self._work.release([claim]))
             except LeaseLost:
@@ -123,17 +123,6 @@ class Worker:
                 log.warning("lease_lost")
             except Exception as error:  # every way a try can end is settled, a fault of ours too
                 await self._failed(claim, claimed_at, error)
-            else:
-                took_s = self._clock() - claimed_at
-                self._metrics.archive_seconds.observe(took_s)
-                self._count(claim, "stored")
-                log.info(
-                    "artifact_stored",
-                    kind=artifact.kind,
-                    key=stored.key if stored else claim.key,
-                    size_bytes=stored.size if stored else claim.size,
-                    seconds=round(took_s, 3),
-                )
 
     async def _holding(self, claim: Claim, claimed_at: float, job: Callable[[Claim], Awaitable[_T]]) -> _T:
         """Run ``job`` while the lease is kept; cancel it when the lease is lost."""
@@ -186,7 +175,7 @@ class Worker:
         await self._settled(
             claim,
             "failed",
-            lambda: self._work.try_later(claim, delay_s=delay_s, error=told, mend=mend),
+            lambda: self._work.try_later(claim, Trouble(delay_s, told, mend)),
         )
 
     async def _settled(self, claim: Claim, outcome: str, settle: Callable[[], Awaitable[None]]) -> None:

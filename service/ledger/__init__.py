@@ -2,7 +2,8 @@
 
 from service.ledger.database import Database
 from service.ledger.intake import Intake
+from service.ledger.progress import Progress
 from service.ledger.view import View
-from service.ledger.work import Work
+from service.ledger.work import Trouble, Work
 
-__all__ = ["Database", "Intake", "View", "Work"]
+__all__ = ["Database", "Intake", "Progress", "Trouble", "View", "Work"]

@@ -5,6 +5,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from sqlalchemy.engine import URL, make_url
 
 from service.errors import LedgerUnavailable, LedgerUnfit
 
-SCHEMA = "0001"
+SCHEMA = "1"
 """The newest migration of this version."""
 
 _MIGRATION_LOCK = 0x64797465  # any number, the same in every version
@@ -36,7 +37,8 @@ class Database:
 
         ``create``: whether a missing SQLite file is made; else it raises :class:`LedgerUnavailable`.
         """
-        self._engine = _engine(url, create=create)
+        with translated():
+            self._engine = _engine(url, create=create)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         self._writers = ThreadPoolExecutor(1 if self.is_sqlite else _POOL, "ledger")
         self._readers = ThreadPoolExecutor(1, "ledger-read") if self.is_sqlite else self._writers
@@ -69,8 +71,9 @@ class Database:
 
         Raises :class:`LedgerUnavailable` or :class:`LedgerUnfit`.
         """
-        if not await self.read(lambda connection: inspect(connection).has_table("artifacts")):
-            raise LedgerUnfit("it holds no ledger yet", mend="start the service on it once")
+        # The youngest table: a database that lacks it is empty, or of a version before.
+        if not await self.read(lambda connection: inspect(connection).has_table("copies")):
+            raise LedgerUnfit("it holds no ledger of this version", mend="start the service on it once")
 
     async def close(self) -> None:
         """Close every connection, after what is under way."""
@@ -113,6 +116,10 @@ def _engine(text_url: str, *, create: bool) -> Engine:
         return _sqlite_engine(url, create=create)
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
+    if find_spec("psycopg") is None:
+        raise LedgerUnavailable(
+            "PostgreSQL needs the package psycopg", mend="pip install 'dyte-archiver[postgresql]'"
+        )
     # A server that went away without a word is noticed within seconds, not when TCP gives up.
     patience = {
         "connect_timeout": 3,
@@ -158,6 +165,7 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
 def _migrate(connection: Connection) -> None:
     if connection.dialect.name != "sqlite":  # there the write lock is already held
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+    found = None
     if inspect(connection).has_table("alembic_version"):
         found = connection.execute(select(text("version_num")).select_from(text("alembic_version"))).scalar()
         if found == SCHEMA:
@@ -174,5 +182,6 @@ def _migrate(connection: Connection) -> None:
         upgrade(config, "head")
     except CommandError as error:
         raise LedgerUnfit(
-            "it was made by a version that this one does not know", mend="run that version or a later one"
+            f"it was made by a version that this one does not know: its schema is {found!r}, not {SCHEMA!r}",
+            mend="run that version or a later one, or let this one begin a new ledger in another database",
         ) from error

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -64,8 +65,6 @@ recordings = Table(
     Column("duration_s", Double),
     Column("stop_reason", Text),
     Column("seen_at", Double, nullable=False),
-    Column("manifest_key", Text),
-    Column("archived_at", Double),
 )
 
 artifacts = Table(
@@ -88,18 +87,11 @@ artifacts = Table(
     Column("attempts", Integer, nullable=False),
     Column("error", Text),
     Column("mend", Text),
-    Column("storage", Text),
-    Column("key", Text),
-    Column("upload_id", Text),
+    # Settled when its first copy is begun, and the same for all.
     Column("part_size", BigInteger),
     Column("size", BigInteger),
     Column("source_etag", Text),
-    Column("etag", Text),
-    Column("content_type", Text),
-    Column("crc64nvme", Text),
-    Column("crc32c", Text),
     Column("stored_at", Double),
-    UniqueConstraint("storage", "key"),
     Index("artifacts_recording", "recording_id"),
     Index("artifacts_stored", "stored_at"),
     Index(
@@ -111,15 +103,48 @@ artifacts = Table(
     ),
 )
 
+copies = Table(
+    "copies",
+    metadata,
+    Column("artifact_id", Text, ForeignKey("artifacts.id"), primary_key=True),
+    Column("storage", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Column("mend", Text),
+    Column("key", Text),
+    Column("upload_id", Text),
+    Column("part_size", BigInteger),
+    Column("size", BigInteger),
+    Column("etag", Text),
+    Column("content_type", Text),
+    Column("crc64nvme", Text),
+    Column("crc32c", Text),
+    Column("stored_at", Double),
+    UniqueConstraint("storage", "key"),
+)
+
 parts = Table(
     "parts",
     metadata,
-    Column("artifact_id", Text, ForeignKey("artifacts.id"), primary_key=True),
+    Column("artifact_id", Text, primary_key=True),
+    Column("storage", Text, primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("crc64nvme", Text, nullable=False),
     Column("crc32c", Text, nullable=False),
     Column("receipt", Text, nullable=False),
+    ForeignKeyConstraint(["artifact_id", "storage"], ["copies.artifact_id", "copies.storage"]),
+)
+
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("recording_id", Text, ForeignKey("recordings.id"), primary_key=True),
+    Column("storage", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("written_at", Double, nullable=False),
 )
 
 

@@ -1,30 +1,36 @@
-"""The worker's side of the ledger: claims, leases, and writes that only the lease's holder can make.
+"""The worker's side of the ledger: claims, leases, and how a try ends."""
 
-A claim sets owner, lease and ``epoch + 1`` in one statement, on the database's clock. Every later write names
-owner and epoch and raises :class:`~service.errors.LeaseLost` if they no longer stand: a worker that hung, or
-came back from the dead, changes nothing.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, case, delete, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, exists, false, func, or_, select, update
 
 from service.errors import LeaseLost
 from service.ledger.database import Database
-from service.ledger.tables import artifacts, now, parts, recordings
-from service.model import Artifact, Checksum, Claim, Kind, Part, State, Stored
+from service.ledger.fence import UNHELD, fence, held, lock_recording
+from service.ledger.tables import artifacts, copies, manifests, now, parts, recordings
+from service.ledger.view import recording_of
+from service.model import Artifact, Claim, Copy, Kind, State
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a copy is not stored yet, and when it is tried again."""
+
+    delay_s: float
+    error: str
+    mend: str
+    was_tried: bool = True
 
 
 class Work:
     """Claims for one worker, known to the others as ``owner``."""
 
-    def __init__(self, database: Database, *, owner: str, storage: str, lease_s: float) -> None:
-        """``storage`` names the place that keys are unique in; ``lease_s`` how long a silent claim holds."""
+    def __init__(self, database: Database, *, owner: str, lease_s: float) -> None:
+        """``lease_s``: how long a silent claim holds."""
         self._database = database
         self._owner = owner
-        self._storage = storage
         self._lease_s = lease_s
 
     async def claim(self, limit: int) -> list[Claim]:
@@ -45,159 +51,171 @@ class Work:
                 owner=self._owner,
                 lease_until=now() + self._lease_s,
                 epoch=artifacts.c.epoch + 1,
-                state=_stored_or(State.MOVING),
+                state=case((artifacts.c.state == State.WAITING, State.MOVING.value), else_=artifacts.c.state),
             )
             .returning(artifacts, now().label("now"))
         )
-        rows = await self._database.write(lambda connection: connection.execute(leased).all())
-        return sorted((_claim(row) for row in rows), key=lambda claim: claim.expires_at)
+
+        def lease(connection: Connection) -> list[Claim]:
+            rows = connection.execute(leased).all()
+            return _claims(connection, rows) if rows else []
+
+        return sorted(await self._database.write(lease), key=lambda claim: claim.expires_at)
 
     async def renew(self, claim: Claim) -> None:
         """Hold the claim for another lease from now."""
-        await self._settle(claim, lease_until=now() + self._lease_s)
+        await self._database.write(lambda connection: fence(connection, claim, **self._renewed()))
 
     async def current(self, claim: Claim) -> Claim:
         """The claim with all that was settled since."""
-        held = select(artifacts, now().label("now")).where(*_held(claim))
-        row = await self._database.read(lambda connection: connection.execute(held).one_or_none())
-        if row is None:
-            raise LeaseLost(claim.id)
-        return _claim(row)
+        mine = select(artifacts, now().label("now")).where(*held(claim))
 
-    async def reserve(self, claim: Claim, key: str) -> bool:
-        """Settle the artifact's name in the storage, once; False if another artifact has it."""
-        try:
-            await self._settle(claim, storage=self._storage, key=key)
-        except IntegrityError:
-            return False
-        return True
+        def look(connection: Connection) -> Claim:
+            rows = connection.execute(mine).all()
+            if not rows:
+                raise LeaseLost(claim.id)
+            return _claims(connection, rows)[0]
 
-    async def begun(
-        self, claim: Claim, *, upload_id: str, part_size: int, size: int | None, source_etag: str | None
-    ) -> None:
-        """Settle the multipart session; a resumed artifact goes on with exactly this."""
-        await self._settle(
-            claim, upload_id=upload_id, part_size=part_size, size=size, source_etag=source_etag
-        )
+        return await self._database.read(look)
 
-    async def restart(self, claim: Claim, *, keep_key: bool) -> None:
-        """Forget the multipart session and its parts: the next try begins anew."""
-        cleared: dict[str, Any] = dict.fromkeys(["upload_id", "part_size", "size", "source_etag"])
-        if not keep_key:
-            cleared |= dict.fromkeys(["key", "storage"])
-        await self._settle(claim, delete(parts).where(parts.c.artifact_id == claim.id), **cleared)
-
-    async def part_stored(self, claim: Claim, part: Part) -> None:
-        """Keep the receipt of a part that the storage confirmed; holds the claim for another lease."""
-        values = {
-            "artifact_id": claim.id,
-            "number": part.number,
-            "size": part.size,
-            "crc64nvme": f"{part.checksum.crc64nvme:016x}",
-            "crc32c": f"{part.checksum.crc32c:08x}",
-            "receipt": part.receipt,
-        }
-        statement = self._database.insert(parts).values(**values)
-        kept = statement.on_conflict_do_update(
-            index_elements=[parts.c.artifact_id, parts.c.number],
-            set_={name: statement.excluded[name] for name in values},
-        )
-        await self._settle(claim, kept, lease_until=now() + self._lease_s)
-
-    async def parts(self, claim: Claim) -> list[Part]:
-        """The receipts so far, by number."""
-        receipts = select(parts).where(parts.c.artifact_id == claim.id).order_by(parts.c.number)
-        return [
-            Part(row.number, row.size, Checksum(int(row.crc64nvme, 16), int(row.crc32c, 16)), row.receipt)
-            for row in await self._database.read(lambda connection: connection.execute(receipts).all())
+    async def route(self, claim: Claim, storages: Iterable[str], *, drop: Collection[str] = ()) -> None:
+        """Settle where the artifact goes; ``drop`` names storages where it is not stored and not to go to."""
+        rows = [
+            {"artifact_id": claim.id, "storage": name, "state": State.WAITING, "due_at": now(), "attempts": 0}
+            for name in storages
         ]
 
-    async def forget_parts(self, claim: Claim, numbers: Iterable[int]) -> None:
-        """Drop receipts that the storage does not confirm."""
-        unconfirmed = delete(parts).where(parts.c.artifact_id == claim.id, parts.c.number.in_(list(numbers)))
-        await self._settle(claim, unconfirmed, lease_until=now() + self._lease_s)
+        def settle(connection: Connection) -> None:
+            fence(connection, claim, **self._renewed())
+            for table in (parts, copies):
+                connection.execute(
+                    delete(table).where(table.c.artifact_id == claim.id, table.c.storage.in_(drop))
+                )
+            for row in rows:
+                connection.execute(self._database.insert(copies).values(**row).on_conflict_do_nothing())
 
-    async def stored(
-        self, claim: Claim, stored: Stored, *, checksum: Checksum, part_size: int, content_type: str
-    ) -> None:
-        """The artifact is whole in the storage; from now on only its manifest is missing."""
-        await self._settle(
-            claim,
-            delete(parts).where(parts.c.artifact_id == claim.id),
-            state=State.STORED,
-            size=stored.size,
-            etag=stored.etag,
-            part_size=part_size,
-            crc64nvme=f"{checksum.crc64nvme:016x}",
-            crc32c=f"{checksum.crc32c:08x}",
-            content_type=content_type,
-            stored_at=now(),
-            upload_id=None,
-            attempts=0,
-            error=None,
-            mend=None,
-        )
+        await self._database.write(settle)
 
-    async def await_siblings(self, claim: Claim) -> bool:
-        """Leave the manifest to a sibling that is still open, and finish; False if there is none.
+    async def settle(
+        self, claim: Claim, troubles: Mapping[str, Trouble], *, expired: bool = False
+    ) -> list[str]:
+        """Write how the try went; returns the storages in which the recording's manifest is to be written.
 
-        A claim that is not stored finishes as ``expired``. The recording's row is locked, so that of two
-        siblings that finish together the later one is told False.
-        """
-        others = select(artifacts.c.id).where(
-            artifacts.c.recording_id == claim.artifact.recording_id,
-            artifacts.c.id != claim.id,
-            artifacts.c.state.in_([State.WAITING, State.MOVING]),
-        )
-
-        def leave(connection: Connection) -> bool:
-            _lock_recording(connection, claim)
-            # Also who is told to write the manifest has to hold its claim.
-            _set(connection, claim, lease_until=now() + self._lease_s)
-            if connection.execute(others.limit(1)).first() is None:
-                return False
-            _set(connection, claim, state=_stored_or(State.EXPIRED), due_at=None, **_UNHELD)
-            return True
-
-        return await self._database.write(leave)
-
-    async def archived(self, claim: Claim, *, manifest_key: str | None) -> None:
-        """The manifest is written: the artifact and all that waited for it are archived.
-
-        A claim that is not itself stored ends as ``expired``; ``manifest_key`` is None where nothing at all
-        could be stored.
+        Those are where nothing more of the recording is to come: of artifacts that settle together, at least
+        one is told. The claim is still held, until :meth:`finish`. ``expired``: the artifact is gone at the
+        source and stored nowhere.
         """
         recording_id = claim.artifact.recording_id
-        waited = artifacts.c.due_at.is_(None)  # a sibling that is still held ends by itself
 
-        def finish(connection: Connection) -> None:
-            _lock_recording(connection, claim)
-            _set(connection, claim, state=_stored_or(State.EXPIRED), due_at=None, **_UNHELD)
+        def settle(connection: Connection) -> list[str]:
+            lock_recording(connection, claim)
+            for storage, trouble in troubles.items():
+                connection.execute(
+                    update(copies)
+                    .where(copies.c.artifact_id == claim.id, copies.c.storage == storage)
+                    .values(
+                        due_at=now() + trouble.delay_s,
+                        attempts=copies.c.attempts + int(trouble.was_tried),
+                        error=trouble.error,
+                        mend=trouble.mend or None,
+                    )
+                )
+            # A fresher link may have come meanwhile.
+            gone = artifacts.c.url == claim.artifact.url if expired else false()
+            state = case((gone, State.EXPIRED.value), else_=_state(State.MOVING))
+            fence(connection, claim, state=state, **self._renewed())
+            return _ready(connection, recording_id, expired=expired)
+
+        return await self._database.write(settle)
+
+    async def manifest_written(
+        self, claim: Claim, storage: str, *, key: str, artifact_ids: Collection[str]
+    ) -> bool:
+        """Settle that the manifest in ``storage`` names exactly ``artifact_ids``: their copies are archived.
+
+        False if more of the recording has been stored there meanwhile: then it has to be written again.
+        """
+        recording_id = claim.artifact.recording_id
+        theirs = select(artifacts.c.id).where(artifacts.c.recording_id == recording_id)
+        stored_there = select(copies.c.artifact_id).where(
+            copies.c.storage == storage,
+            copies.c.state.in_([State.STORED, State.ARCHIVED]),
+            copies.c.artifact_id.in_(theirs),
+        )
+        unfinished = exists().where(copies.c.artifact_id == artifacts.c.id, copies.c.state != State.ARCHIVED)
+        row = {"recording_id": recording_id, "storage": storage, "key": key, "written_at": now()}
+
+        def settle(connection: Connection) -> bool:
+            lock_recording(connection, claim)
+            fence(connection, claim, **self._renewed())
+            if set(connection.execute(stored_there).scalars()) != set(artifact_ids):
+                return False
             connection.execute(
-                update(artifacts)
-                .where(artifacts.c.recording_id == recording_id, artifacts.c.state == State.STORED, waited)
+                self._database.insert(manifests)
+                .values(**row)
+                .on_conflict_do_update(
+                    index_elements=[manifests.c.recording_id, manifests.c.storage], set_=row
+                )
+            )
+            connection.execute(
+                update(copies)
+                .where(copies.c.storage == storage, copies.c.artifact_id.in_(artifact_ids))
                 .values(state=State.ARCHIVED)
             )
-            if manifest_key is not None:
-                connection.execute(
-                    update(recordings)
-                    .where(recordings.c.id == recording_id)
-                    .values(manifest_key=manifest_key, archived_at=now())
-                )
+            # Those that waited for this; one that is held ends by itself.
+            waited = (
+                artifacts.c.recording_id == recording_id,
+                artifacts.c.state == State.STORED,
+                artifacts.c.due_at.is_(None),
+                ~unfinished,
+            )
+            connection.execute(update(artifacts).where(*waited).values(state=State.ARCHIVED))
+            return True
 
-        await self._database.write(finish)
+        return await self._database.write(settle)
 
-    async def try_later(self, claim: Claim, *, delay_s: float, error: str, mend: str) -> None:
+    async def finish(self, claim: Claim) -> None:
+        """Give the claim back, its source not at fault: due when its next open copy is, if there is one."""
+        next_due = (
+            select(func.min(copies.c.due_at))
+            .where(copies.c.artifact_id == artifacts.c.id, copies.c.state == State.WAITING)
+            .scalar_subquery()
+        )
+
+        def settle(connection: Connection) -> None:
+            lock_recording(connection, claim)
+            fence(
+                connection,
+                claim,
+                state=_state(State.WAITING),
+                due_at=case(
+                    (artifacts.c.state == State.EXPIRED, None),
+                    (_is_open(), func.coalesce(next_due, now())),
+                    else_=None,
+                ),
+                stored_at=case((_is_open(), None), else_=func.coalesce(artifacts.c.stored_at, now())),
+                attempts=0,
+                error=None,
+                mend=None,
+                **UNHELD,
+            )
+
+        await self._database.write(settle)
+
+    async def try_later(self, claim: Claim, trouble: Trouble) -> None:
         """Give the claim back after a failure; at once if a fresher link has come in the meantime."""
         same_link = artifacts.c.url == claim.artifact.url
-        await self._settle(
-            claim,
-            state=_stored_or(State.WAITING),
-            due_at=case((same_link, now() + delay_s), else_=now()),
-            attempts=artifacts.c.attempts + 1,
-            error=error,
-            mend=mend or None,
-            **_UNHELD,
+        await self._database.write(
+            lambda connection: fence(
+                connection,
+                claim,
+                state=_state(State.WAITING),
+                due_at=case((same_link, now() + trouble.delay_s), else_=now()),
+                attempts=artifacts.c.attempts + 1,
+                error=trouble.error,
+                mend=trouble.mend or None,
+                **UNHELD,
+            )
         )
 
     async def release(self, claims: Sequence[Claim]) -> None:
@@ -206,72 +224,94 @@ class Work:
         def give_back(connection: Connection) -> None:
             for claim in claims:
                 connection.execute(
-                    update(artifacts).where(*_held(claim)).values(state=_stored_or(State.WAITING), **_UNHELD)
+                    update(artifacts).where(*held(claim)).values(state=_state(State.WAITING), **UNHELD)
                 )
 
         await self._database.write(give_back)
 
-    async def _settle(self, claim: Claim, *statements: Executable, **values: Any) -> None:
-        """Set ``values`` on the artifact and run ``statements`` after it, in one transaction.
-
-        The artifact's row comes first: it fences, and locks out another claim until all is in.
-        """
-
-        def settle(connection: Connection) -> None:
-            _set(connection, claim, **values)
-            for statement in statements:
-                connection.execute(statement)
-
-        await self._database.write(settle)
+    def _renewed(self) -> dict[str, Any]:
+        return {"lease_until": now() + self._lease_s}
 
 
-_UNHELD: dict[str, Any] = {"owner": None, "lease_until": None}
+def _is_open() -> ColumnElement[bool]:
+    """Whether an artifact is not routed yet or not stored in all its storages."""
+    of_it = copies.c.artifact_id == artifacts.c.id
+    return or_(~exists().where(of_it), exists().where(of_it, copies.c.state == State.WAITING))
 
 
-def _lock_recording(connection: Connection, claim: Claim) -> None:
-    # First, and its artifacts after it, as news is taken in: else each could wait for the other.
-    connection.execute(
-        select(recordings.c.id).where(recordings.c.id == claim.artifact.recording_id).with_for_update()
+def _state(open_state: State) -> Any:
+    """How far an artifact is, from its copies; ``open_state`` while one of them is open."""
+    unarchived = exists().where(copies.c.artifact_id == artifacts.c.id, copies.c.state != State.ARCHIVED)
+    return case(
+        (artifacts.c.state == State.EXPIRED, State.EXPIRED.value),
+        (_is_open(), open_state.value),
+        (unarchived, State.STORED.value),
+        else_=State.ARCHIVED.value,
     )
 
 
-def _set(connection: Connection, claim: Claim, **values: Any) -> None:
-    if connection.execute(update(artifacts).where(*_held(claim)).values(**values)).rowcount != 1:
-        raise LeaseLost(claim.id)
-
-
-def _stored_or(state: State) -> Any:
-    return case((artifacts.c.state == State.STORED, State.STORED.value), else_=state.value)
-
-
-def _held(claim: Claim) -> tuple[Any, ...]:
-    return (
-        artifacts.c.id == claim.id,
-        artifacts.c.owner == claim.owner,
-        artifacts.c.epoch == claim.epoch,
+def _ready(connection: Connection, recording_id: str, *, expired: bool) -> list[str]:
+    siblings = select(artifacts.c.id).where(artifacts.c.recording_id == recording_id)
+    living = siblings.where(artifacts.c.state != State.EXPIRED)
+    unrouted = living.where(
+        artifacts.c.state.in_([State.WAITING, State.MOVING]),
+        ~exists().where(copies.c.artifact_id == artifacts.c.id),
     )
-
-
-def _claim(row: Row[Any]) -> Claim:
-    artifact = Artifact(
-        recording_id=row.recording_id,
-        kind=Kind(row.kind),
-        url=row.url,
-        name=row.name,
-        announced_size=row.announced_size,
-        expires_at=row.expires_at,
+    if connection.execute(unrouted.limit(1)).first() is not None:
+        return []
+    # What an expired artifact leaves behind names it, also where all else was archived before.
+    whole = [State.STORED, State.ARCHIVED] if expired else [State.STORED]
+    to_come = select(copies.c.storage).where(
+        copies.c.artifact_id.in_(living), copies.c.state == State.WAITING
     )
-    return Claim(
-        artifact=artifact,
+    there = select(copies.c.storage).where(
+        copies.c.artifact_id.in_(siblings), copies.c.state.in_(whole), copies.c.storage.not_in(to_come)
+    )
+    return sorted(set(connection.execute(there).scalars()))
+
+
+def _claims(connection: Connection, rows: Sequence[Row[Any]]) -> list[Claim]:
+    of_them = select(recordings).where(recordings.c.id.in_({row.recording_id for row in rows}))
+    theirs = (
+        select(copies).where(copies.c.artifact_id.in_([row.id for row in rows])).order_by(copies.c.storage)
+    )
+    known = {found.id: recording_of(found) for found in connection.execute(of_them)}
+    routed: dict[str, list[Row[Any]]] = {}
+    for found in connection.execute(theirs):
+        routed.setdefault(found.artifact_id, []).append(found)
+    return [
+        Claim(
+            artifact=Artifact(
+                recording_id=row.recording_id,
+                kind=Kind(row.kind),
+                url=row.url,
+                name=row.name,
+                announced_size=row.announced_size,
+                expires_at=row.expires_at,
+            ),
+            recording=known[row.recording_id],
+            state=State(row.state),
+            owner=row.owner,
+            epoch=row.epoch,
+            attempts=row.attempts,
+            now=row.now,
+            expires_at=row.expires_at,
+            copies=tuple(_copy(found, row.now) for found in routed.get(row.id, ())),
+            part_size=row.part_size,
+            size=row.size,
+            source_etag=row.source_etag,
+        )
+        for row in rows
+    ]
+
+
+def _copy(row: Row[Any], at: float) -> Copy:
+    return Copy(
+        storage=row.storage,
         state=State(row.state),
-        owner=row.owner,
-        epoch=row.epoch,
         attempts=row.attempts,
-        now=row.now,
-        expires_at=row.expires_at,
+        is_due=row.due_at <= at,
         key=row.key,
         upload_id=row.upload_id,
-        part_size=row.part_size,
         size=row.size,
-        source_etag=row.source_etag,
     )

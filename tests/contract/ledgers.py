@@ -1,15 +1,15 @@
 """Ledgers of both kinds, and the news that fills them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from service.ledger import Database, Intake, View, Work
+from service.ledger import Database, Intake, Progress, Trouble, View, Work
 from service.ledger.intake import Outcome
-from service.ledger.tables import artifacts, deliveries, metadata, parts, recordings
+from service.ledger.tables import artifacts, metadata
 from service.model import (
     Artifact,
     Checksum,
@@ -25,6 +25,15 @@ from service.model import (
 
 FAR = 4_000_000_000.0
 """A moment that does not come while a test runs."""
+
+HERE, THERE = "here", "there"
+"""Two storages."""
+
+LATER = Trouble(3600.0, "it is full", "make room")
+"""What goes wrong in one of them."""
+
+NOW = Trouble(0.0, "it was busy", "")
+"""The same, tried again at once."""
 
 DELIVERY = Delivery(Provider.DYTE, "delivery", "webhook")
 CHECKSUM = Checksum(0xFEDCBA9876543210, 0x89ABCDEF)
@@ -67,7 +76,12 @@ class Ledger:
 
     def work(self, owner: str = "worker", *, lease_s: float = 60.0) -> Work:
         """A worker's side; its leases are over at once if `lease_s` is not positive."""
-        return Work(self.database, owner=owner, storage="local:/archive", lease_s=lease_s)
+        return Work(self.database, owner=owner, lease_s=lease_s)
+
+    @property
+    def progress(self) -> Progress:
+        """What any worker settles of its copies; it holds the claim as long as `work` does."""
+        return Progress(self.database, lease_s=60.0)
 
     async def hear(self, *events: Event) -> list[Outcome]:
         """Record deliveries, one after the other."""
@@ -78,6 +92,11 @@ class Ledger:
         await self.hear(news(*kinds, id=id))
         claims = {claim.artifact.kind: claim for claim in await work.claim(len(kinds))}
         return [claims[kind] for kind in kinds]
+
+    async def lapse(self) -> None:
+        """Let every lease run out, as if all workers had been killed a while ago."""
+        over = sa.update(artifacts).where(artifacts.c.owner.is_not(None)).values(lease_until=0.0)
+        await self.database.write(lambda connection: connection.execute(over))
 
     async def rows(self, table: str) -> list[dict[str, Any]]:
         """Everything in a table, by its primary key."""
@@ -92,24 +111,63 @@ class Ledger:
         return {table: await self.rows(table) for table in metadata.tables}
 
 
-async def store(work: Work, claim: Claim, *, checksum: Checksum = CHECKSUM) -> None:
-    """Bring a claim to where only its manifest is missing."""
-    assert await work.reserve(claim, claim.artifact.name)
-    stored = Stored(claim.artifact.name, 10, '"whole"', checksum.crc64nvme, claim.id)
-    await work.stored(claim, stored, checksum=checksum, part_size=5, content_type="video/mp4")
+async def begin(ledger: Ledger, claim: Claim, *storages: str) -> None:
+    """Give a claim's copies, in `HERE` if no storage is named, something to lose: name, session, part."""
+    await ledger.work().route(claim, storages or [HERE])
+    for storage in storages or [HERE]:
+        assert await ledger.progress.reserve(claim, storage, claim.artifact.name)
+        await ledger.progress.begun(
+            claim, storage, upload_id=f"upload {storage}", part_size=5, size=12, source_etag='"etag"'
+        )
+        await ledger.progress.part_stored(claim, storage, part(1))
 
 
-async def archive(work: Work, claims: Sequence[Claim], *, manifest_key: str = "manifest.json") -> None:
+async def store(ledger: Ledger, claim: Claim, *storages: str, checksum: Checksum = CHECKSUM) -> None:
+    """Bring a claim's copies, in `HERE` if no storage is named, to where only their manifest is missing."""
+    await ledger.work().route(claim, storages or [HERE])
+    for storage in storages or [HERE]:
+        assert await ledger.progress.reserve(claim, storage, claim.artifact.name)
+        stored = Stored(claim.artifact.name, 10, '"whole"', checksum.crc64nvme, claim.id)
+        await ledger.progress.stored(
+            claim, storage, stored, checksum=checksum, part_size=5, content_type="video/mp4"
+        )
+
+
+async def conclude(
+    ledger: Ledger, claim: Claim, troubles: Mapping[str, Trouble] | None = None, *, expired: bool = False
+) -> list[str]:
+    """Settle how a try went, and write the manifests that are left to it: returns in which storages."""
+    ready = await ledger.work().settle(claim, troubles or {}, expired=expired)
+    for storage in ready:
+        while not await write_manifest(ledger, claim, storage):
+            pass
+    return ready
+
+
+async def write_manifest(ledger: Ledger, claim: Claim, storage: str) -> bool:
+    """Settle that the manifest names what is known now; False if that is not all any more."""
+    _, archived, _ = await ledger.view.recording(claim.artifact.recording_id, storage)
+    return await ledger.work().manifest_written(
+        claim,
+        storage,
+        key=f"{archived[0].key}.json",
+        artifact_ids={found.artifact_id for found in archived},
+    )
+
+
+async def archive(ledger: Ledger, claims: Sequence[Claim], *storages: str) -> None:
     """Bring all claims of one recording to their end."""
     for claim in claims:
-        await store(work, claim)
-        if not await work.await_siblings(claim):
-            await work.archived(claim, manifest_key=manifest_key)
+        await store(ledger, claim, *storages)
+        await conclude(ledger, claim)
+        await ledger.work().finish(claim)
 
 
-async def expire(work: Work, claim: Claim) -> None:
-    """Give the only artifact of a recording up."""
-    await work.archived(claim, manifest_key=None)
+async def expire(ledger: Ledger, claim: Claim) -> list[str]:
+    """Give an artifact up: returns the storages whose manifests tell it."""
+    ready = await conclude(ledger, claim, expired=True)
+    await ledger.work().finish(claim)
+    return ready
 
 
 @asynccontextmanager
@@ -126,7 +184,7 @@ async def emptied(ledger: Ledger) -> None:
     """Remove every row."""
 
     def empty(connection: sa.Connection) -> None:
-        for table in (parts, artifacts, recordings, deliveries):
+        for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
 
     await ledger.database.write(empty)

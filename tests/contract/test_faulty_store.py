@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from service.budget import Budget, Gate
+from service.budget import Gate
+from service.destination import Destination
 from service.errors import StorageRefused, StorageThrottled, StorageUnavailable
 from service.model import Part, Stored
 from service.storage import Storage
-from service.transfer import Transfer, whole_checksum
-from tests.contract.conftest import s3_place
+from service.transfer import whole_checksum
+from tests.contract.place_s3 import s3_place
 from tests.contract.places import PART, File, Place, read
 from tests.doubles.servers import SeaweedFS
 from tests.doubles.store_faults import Operation
@@ -29,13 +30,14 @@ class Rig:
 
     store: FaultyStore
     storage: Storage
-    transfer: Transfer
+    destination: Destination
+    gate: Gate
     delays: list[float]
     place: Place
 
     async def move(self, file: File) -> Stored:
         """Store `file` in parts, every request as the service makes it."""
-        requested = self.transfer.requested
+        requested = self.destination.requested
         upload = await requested(lambda: file.begin(self.storage))
 
         def send(number: int) -> Callable[[], Awaitable[Any]]:
@@ -51,7 +53,7 @@ class Rig:
 
     async def put(self, file: File) -> Stored:
         """Store `file` in one request, as the service makes it."""
-        return await self.transfer.requested(lambda: file.put(self.storage))
+        return await self.destination.requested(lambda: file.put(self.storage))
 
 
 @asynccontextmanager
@@ -65,16 +67,12 @@ async def rig(seaweedfs: SeaweedFS, *, checksum: str = "") -> AsyncIterator[Rig]
         place = s3_place(seaweedfs, checksum=checksum)
         behind = replace(place, config={**place.config, "endpoint_url": store.endpoint_url})
         async with behind.open() as storage:
-            transfer = Transfer(
-                storage,
-                Budget(64 * PART),
-                Gate(IN_FLIGHT, clock=asyncio.get_running_loop().time),
-                parts_in_flight=IN_FLIGHT,
-                draining=asyncio.Event(),
-                sleep=sleep,
-                jitter=lambda: 0.5,
+            clock = asyncio.get_running_loop().time
+            gate = Gate(IN_FLIGHT, clock=clock)
+            destination = Destination(
+                "default", storage, gate=gate, clock=clock, sleep=sleep, jitter=lambda: 0.5
             )
-            yield Rig(store, storage, transfer, delays, place)
+            yield Rig(store, storage, destination, gate, delays, place)
 
 
 async def check_whole(rig: Rig, file: File) -> None:
@@ -148,7 +146,7 @@ async def test_a_burst_of_refusals_narrows_the_gate_once_and_passes(seaweedfs: S
 
         await given.move(file)
 
-        assert IN_FLIGHT // 2 <= given.transfer.gate.limit < IN_FLIGHT
+        assert IN_FLIGHT // 2 <= given.gate.limit < IN_FLIGHT
         assert len(given.delays) == IN_FLIGHT
         await check_whole(given, file)
 
@@ -160,7 +158,7 @@ async def test_one_request_at_a_time_is_left_of_lasting_refusals(seaweedfs: Seaw
         with pytest.raises(StorageThrottled):
             await given.move(FILE)
 
-        assert given.transfer.gate.limit == 1
+        assert given.gate.limit == 1
         assert given.place.objects() == {}
 
 
@@ -185,7 +183,7 @@ async def test_pauses_grow_and_end_with_the_failure(seaweedfs: SeaweedFS) -> Non
 
         assert given.delays == sorted(given.delays)
         assert len(given.delays) == refusal.occurrences - 1
-        assert given.transfer.gate.limit == IN_FLIGHT
+        assert given.gate.limit == IN_FLIGHT
 
 
 async def test_a_refusal_that_only_a_person_can_mend_is_not_asked_again(seaweedfs: SeaweedFS) -> None:

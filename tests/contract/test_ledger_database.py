@@ -62,19 +62,46 @@ async def test_a_database_without_a_ledger_is_unfit(empty_url: str) -> None:
     assert unfit.value.mend
 
 
-async def test_a_ledger_of_a_later_version_is_unfit_and_left_alone(empty_url: str) -> None:
+@pytest.mark.parametrize("version", ["9999", "0001"], ids=["later", "before"])
+async def test_a_ledger_of_another_version_is_unfit_and_left_alone(empty_url: str, version: str) -> None:
     async with opened(empty_url) as ledger:
         await ledger.database.migrate()
-        later = sa.text("UPDATE alembic_version SET version_num = '9999'")
-        await ledger.database.write(lambda connection: connection.execute(later))
+        await ledger.hear(news(Kind.VIDEO))
+        another = sa.text("UPDATE alembic_version SET version_num = :version").bindparams(version=version)
+        await ledger.database.write(lambda connection: connection.execute(another))
+        before = await ledger.everything()
 
         with pytest.raises(LedgerUnfit) as unfit:
             await ledger.database.migrate()
 
+        assert repr(version) in str(unfit.value)
         assert "version" in unfit.value.mend
+        assert await ledger.everything() == before
         found = sa.text("SELECT version_num FROM alembic_version")
-        version = await ledger.database.read(lambda connection: connection.execute(found).scalar())
-    assert version == "9999"
+        left = await ledger.database.read(lambda connection: connection.execute(found).scalar())
+    assert left == version
+
+
+async def test_a_ledger_of_the_version_before_is_unfit_also_for_those_who_only_read(empty_url: str) -> None:
+    def make(connection: sa.Connection) -> None:
+        for statement in (
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
+            "INSERT INTO alembic_version VALUES ('0001')",
+            "CREATE TABLE artifacts (id TEXT NOT NULL, key TEXT)",
+            "CREATE TABLE parts (artifact_id TEXT NOT NULL, number INTEGER NOT NULL)",
+        ):
+            connection.execute(sa.text(statement))
+
+    async with opened(empty_url) as ledger:
+        await ledger.database.write(make)
+
+        for asking in (ledger.database.check, ledger.database.migrate):
+            with pytest.raises(LedgerUnfit) as unfit:
+                await asking()
+            assert unfit.value.mend
+
+        tables = await ledger.database.read(lambda connection: sa.inspect(connection).get_table_names())
+    assert set(tables) == {"alembic_version", "artifacts", "parts"}
 
 
 async def test_both_databases_have_the_same_idea_of_now(ledger: Ledger) -> None:

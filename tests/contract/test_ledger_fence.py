@@ -6,38 +6,49 @@ from typing import Any
 import pytest
 
 from service.errors import LeaseLost
-from service.ledger import Work
+from service.ledger import Progress, Work
 from service.model import Claim, Kind, Stored
-from tests.contract.ledgers import CHECKSUM, Ledger, part, store
+from tests.contract.ledgers import (
+    CHECKSUM,
+    HERE,
+    LATER,
+    THERE,
+    Ledger,
+    archive,
+    begin,
+    news,
+    part,
+)
 
-WRITES: Mapping[str, Callable[[Work, Claim], Awaitable[Any]]] = {
-    "renew": lambda work, claim: work.renew(claim),
-    "current": lambda work, claim: work.current(claim),
-    "reserve": lambda work, claim: work.reserve(claim, "another.mp4"),
-    "begun": lambda work, claim: work.begun(claim, upload_id="x", part_size=1, size=1, source_etag="x"),
-    "restart": lambda work, claim: work.restart(claim, keep_key=False),
-    "part_stored": lambda work, claim: work.part_stored(claim, part(2)),
-    "forget_parts": lambda work, claim: work.forget_parts(claim, [1]),
-    "stored": lambda work, claim: work.stored(
-        claim, Stored("x", 1, "x"), checksum=CHECKSUM, part_size=1, content_type="x"
+WRITES: Mapping[str, Callable[[Ledger, Claim], Awaitable[Any]]] = {
+    "renew": lambda ledger, claim: ledger.work().renew(claim),
+    "current": lambda ledger, claim: ledger.work().current(claim),
+    "route": lambda ledger, claim: ledger.work().route(claim, [HERE, "elsewhere"], drop=[THERE]),
+    "settle": lambda ledger, claim: ledger.work().settle(claim, {HERE: LATER}),
+    "manifest_written": lambda ledger, claim: ledger.work().manifest_written(
+        claim, HERE, key="manifest.json", artifact_ids=[]
     ),
-    "await_siblings": lambda work, claim: work.await_siblings(claim),
-    "archived": lambda work, claim: work.archived(claim, manifest_key="manifest.json"),
-    "try_later": lambda work, claim: work.try_later(claim, delay_s=1, error="x", mend="x"),
+    "finish": lambda ledger, claim: ledger.work().finish(claim),
+    "try_later": lambda ledger, claim: ledger.work().try_later(claim, LATER),
+    "reserve": lambda ledger, claim: ledger.progress.reserve(claim, HERE, "another.mp4"),
+    "begun": lambda ledger, claim: ledger.progress.begun(
+        claim, HERE, upload_id="x", part_size=1, size=1, source_etag="x"
+    ),
+    "restart": lambda ledger, claim: ledger.progress.restart(claim, HERE, keep_key=False),
+    "forget_source": lambda ledger, claim: ledger.progress.forget_source(claim),
+    "part_stored": lambda ledger, claim: ledger.progress.part_stored(claim, HERE, part(2)),
+    "forget_parts": lambda ledger, claim: ledger.progress.forget_parts(claim, HERE, [1]),
+    "stored": lambda ledger, claim: ledger.progress.stored(
+        claim, HERE, Stored("x", 1, "x"), checksum=CHECKSUM, part_size=1, content_type="x"
+    ),
 }
 
-
-async def progress(work: Work, claim: Claim) -> None:
-    """Something to lose: a name, a session, a part."""
-    await work.reserve(claim, "call.mp4")
-    await work.begun(claim, upload_id="upload", part_size=5, size=12, source_etag='"etag"')
-    await work.part_stored(claim, part(1))
+READS_OR_ENDS = {"current", "finish", "try_later"}
 
 
 def test_every_write_is_tried() -> None:
-    assert set(WRITES) | {"claim", "parts", "release"} == {
-        name for name in vars(Work) if not name.startswith("_")
-    }
+    methods = {name for side in (Work, Progress) for name in vars(side) if not name.startswith("_")}
+    assert set(WRITES) | {"claim", "parts", "release"} == methods
 
 
 @pytest.mark.parametrize("next_owner", ["other", "worker"])
@@ -45,14 +56,14 @@ def test_every_write_is_tried() -> None:
 async def test_a_worker_whose_artifact_another_claimed_changes_nothing(
     ledger: Ledger, write: str, next_owner: str
 ) -> None:
-    work = ledger.work("worker", lease_s=-1)
-    lost, _ = await ledger.claimed(work, Kind.VIDEO, Kind.AUDIO)
-    await progress(work, lost)
+    lost, _ = await ledger.claimed(ledger.work("worker"), Kind.VIDEO, Kind.AUDIO)
+    await begin(ledger, lost, HERE, THERE)
+    await ledger.lapse()
     assert len(await ledger.work(next_owner).claim(2)) == 2
     before = await ledger.everything()
 
     with pytest.raises(LeaseLost):
-        await WRITES[write](work, lost)
+        await WRITES[write](ledger, lost)
 
     assert await ledger.everything() == before
 
@@ -61,26 +72,25 @@ async def test_a_worker_whose_artifact_another_claimed_changes_nothing(
 async def test_a_worker_that_gave_its_claim_back_changes_nothing(ledger: Ledger, write: str) -> None:
     work = ledger.work()
     (lost,) = await ledger.claimed(work, Kind.VIDEO)
-    await progress(work, lost)
+    await begin(ledger, lost, HERE, THERE)
     await work.release([lost])
     before = await ledger.everything()
 
     with pytest.raises(LeaseLost):
-        await WRITES[write](work, lost)
+        await WRITES[write](ledger, lost)
 
     assert await ledger.everything() == before
 
 
 @pytest.mark.parametrize("write", WRITES)
 async def test_a_worker_of_what_is_archived_changes_nothing(ledger: Ledger, write: str) -> None:
-    work = ledger.work()
-    (done,) = await ledger.claimed(work, Kind.VIDEO)
-    await store(work, done)
-    await work.archived(done, manifest_key="manifest.json")
+    (done,) = await ledger.claimed(ledger.work(), Kind.VIDEO)
+    await archive(ledger, [done])
     before = await ledger.everything()
+    assert [row["state"] for row in before["artifacts"]] == ["archived"]
 
     with pytest.raises(LeaseLost):
-        await WRITES[write](work, done)
+        await WRITES[write](ledger, done)
 
     assert await ledger.everything() == before
 
@@ -100,6 +110,30 @@ async def test_a_lease_that_lapsed_and_was_not_claimed_still_holds(ledger: Ledge
     work = ledger.work("worker", lease_s=-1)
     (claim,) = await ledger.claimed(work, Kind.VIDEO)
 
-    await progress(work, claim)
+    await begin(ledger, claim)
 
-    assert await work.parts(claim) == [part(1)]
+    assert await ledger.progress.parts(claim, HERE) == [part(1)]
+
+
+@pytest.mark.parametrize("write", [name for name in WRITES if name not in READS_OR_ENDS])
+async def test_every_write_holds_the_claim_for_another_lease(ledger: Ledger, write: str) -> None:
+    (claim,) = await ledger.claimed(ledger.work(), Kind.VIDEO)
+    await begin(ledger, claim, HERE, THERE)
+    await ledger.lapse()
+
+    await WRITES[write](ledger, claim)
+
+    assert await ledger.work("other").claim(1) == []
+
+
+@pytest.mark.parametrize("write", ["finish", "try_later"])
+async def test_what_ends_a_claim_leaves_it_to_the_next(ledger: Ledger, write: str) -> None:
+    (claim,) = await ledger.claimed(ledger.work(), Kind.VIDEO)
+    await begin(ledger, claim, HERE)
+
+    await WRITES[write](ledger, claim)
+
+    (row,) = await ledger.rows("artifacts")
+    assert (row["owner"], row["lease_until"]) == (None, None)
+    await ledger.hear(news(Kind.VIDEO, link="https://provider.example/fresh"))
+    assert len(await ledger.work("other").claim(1)) == 1

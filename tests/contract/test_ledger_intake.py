@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.ledger.intake import Outcome
 from service.model import Event, Kind, State
-from tests.contract.ledgers import FAR, Ledger, archive, expire, news, opened, store
+from tests.contract.ledgers import FAR, LATER, Ledger, archive, conclude, expire, news, opened, store
 
 FRESH = "https://provider.example/fresh"
 
@@ -57,8 +57,6 @@ async def test_news_in_any_order_and_number_ends_the_same(
         "duration_s": 1.5,
         "stop_reason": None,
         "seen_at": 0,
-        "manifest_key": None,
-        "archived_at": None,
     }
     found = [row for row in await ledger.rows("artifacts") if row["recording_id"] == recording_id]
     assert [row["id"] for row in found] == [f"{recording_id}/audio", f"{recording_id}/video"]
@@ -118,7 +116,7 @@ async def test_older_news_fills_in_only_what_was_missing(ledger: Ledger) -> None
 async def test_a_fresher_link_replaces_the_old_one_and_is_due_at_once(ledger: Ledger) -> None:
     work = ledger.work()
     (claim,) = await ledger.claimed(work, Kind.VIDEO)
-    await work.try_later(claim, delay_s=3600, error="refused", mend="")
+    await work.try_later(claim, LATER)
     assert await work.claim(1) == []
 
     assert await ledger.hear(news(Kind.VIDEO, link=FRESH, expires_at=FAR + 1)) == [Outcome.ANNOUNCED]
@@ -136,7 +134,7 @@ async def test_a_replay_does_not_replace_the_link_nor_make_it_due(
     work = ledger.work()
     await ledger.hear(news(Kind.VIDEO, expires_at=expires_at if expires_at is None else FAR))
     (claim,) = await work.claim(1)
-    await work.try_later(claim, delay_s=3600, error="refused", mend="")
+    await work.try_later(claim, LATER)
     before = await ledger.rows("artifacts")
 
     assert await ledger.hear(news(Kind.VIDEO, link=link, expires_at=expires_at)) == [Outcome.KNOWN]
@@ -167,7 +165,7 @@ async def test_a_fresher_link_leaves_the_lease_of_one_that_is_moving(ledger: Led
 async def test_a_fresh_link_revives_an_expired_artifact_and_a_replay_does_not(ledger: Ledger) -> None:
     work = ledger.work()
     (claim,) = await ledger.claimed(work, Kind.VIDEO)
-    await expire(work, claim)
+    await expire(ledger, claim)
 
     assert await ledger.hear(news(Kind.VIDEO)) == [Outcome.KNOWN]
     assert await work.claim(1) == []
@@ -179,10 +177,13 @@ async def test_a_fresh_link_revives_an_expired_artifact_and_a_replay_does_not(le
 
 async def test_what_is_stored_or_archived_is_untouched_by_any_news(ledger: Ledger) -> None:
     work = ledger.work()
-    await archive(work, await ledger.claimed(work, Kind.VIDEO, id="archived"))
-    (stored,) = await ledger.claimed(work, Kind.VIDEO, id="stored")
-    await store(work, stored)
+    await archive(ledger, await ledger.claimed(work, Kind.VIDEO, id="archived"))
+    (stored, _) = await ledger.claimed(work, Kind.VIDEO, Kind.AUDIO, id="stored")
+    await store(ledger, stored)
+    assert await conclude(ledger, stored) == []
+    await work.finish(stored)
     before = await ledger.rows("artifacts")
+    assert [row["state"] for row in before] == ["archived", "moving", "stored"]
 
     for recording_id in ("archived", "stored"):
         outcomes = await ledger.hear(
@@ -211,10 +212,13 @@ async def test_odd_text_survives(ledger: Ledger, text: str) -> None:
     recording_id = f"id {text}"[:200]
     await ledger.hear(news(Kind.VIDEO, id=recording_id, title=text, link=f"https://x.example/{text}"))
 
+    storage = f"storage {text}"[:200]
     (claim,) = await ledger.work(f"owner {text}").claim(1)
-    recording, _, _ = await ledger.view.recording(recording_id)
+    await store(ledger, claim, storage)
+    recording, (stored,), _ = await ledger.view.recording(recording_id, storage)
 
     assert claim.artifact.recording_id == recording_id
     assert claim.artifact.url == f"https://x.example/{text}/video"
     assert claim.owner == f"owner {text}"
     assert recording.title == text
+    assert stored.key == f"{recording_id}.video"

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from service.errors import KeyUnavailable, SignatureInvalid
+from service.keys import fetch_key
 from service.model import Provider
-from service.serve import _fetch_with
 from service.signature import FIRST_FETCH_S, REFETCH_S, FetchedKeys
 from tests.doubles.sender import KeyFault, KeyServer, Sender
 
@@ -226,7 +226,11 @@ async def key_server(sender: Sender) -> AsyncIterator[KeyServer]:
 @pytest.fixture
 async def fetched(key_server: KeyServer) -> AsyncIterator[Ring]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.2)) as session:
-        yield Ring(_fetch_with(session), dict.fromkeys(Provider, key_server.url))
+
+        async def fetch(url: str) -> bytes:
+            return (await fetch_key(session, url)).document
+
+        yield Ring(fetch, dict.fromkeys(Provider, key_server.url))
 
 
 async def test_the_providers_address_is_asked_and_a_rotation_noticed(

@@ -213,6 +213,15 @@ def test_every_fault_of_the_storage_is_told_by_its_field(load: Load) -> None:
     }
 
 
+def test_every_fault_of_the_key_template_is_told_by_its_field(load: Load) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(key_template="/{titel}/{started:%H:%M}")
+    lines = [line.strip() for line in caught.value.detail.splitlines() if line]
+    assert all(line.startswith("ARCHIVER_KEY_TEMPLATE: ") for line in lines)
+    said = [line.removeprefix("ARCHIVER_KEY_TEMPLATE: ").partition(" ")[0] for line in lines]
+    assert said == ["titel:", "started:", "begins"]
+
+
 # ---- secrets
 
 

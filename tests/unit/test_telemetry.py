@@ -125,6 +125,7 @@ def test_lines_below_the_level_are_not_written(lines: Lines) -> None:
     logging.getLogger("service").debug("seen")
     logging.getLogger("botocore.hooks").info("Signing with %s", SECRET)
     logging.getLogger("botocore").info("executing")
+    logging.getLogger("azure.core.pipeline.policies.http_logging_policy").info("Request URL: %r", LINK)
     assert lines() == []
     structlog.get_logger().info("seen")
     assert len(lines()) == 1

@@ -2,17 +2,26 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service import transfer as module
-from service.errors import Draining, SourceChanged, SourceUnavailable, StorageRefused, StorageUnavailable
-from service.model import Part, Stored
+from service.errors import (
+    Draining,
+    LeaseLost,
+    SourceChanged,
+    SourceUnavailable,
+    StorageRefused,
+    StorageUnavailable,
+)
+from service.model import Part
 from service.transfer import MAX_PARTS, checksum_of, combined, part_size_for, whole_checksum
-from tests.unit.moving import BODY, COUNT, PART, Reading, Rig, stored
+from tests.unit.moving import BODY, COUNT, PART, Reading, Rig, hang, turns
+
+WAYS = pytest.mark.parametrize("way", ["ranges", "stream"])
 
 
 @given(
@@ -27,15 +36,14 @@ async def test_ranges_move_every_byte_within_their_limits(
 ) -> None:
     rig = Rig(lanes=lanes, budget=budget, part_size=part_size)
 
-    parts = await rig.ranges(BODY[:size])
+    await rig.ranges(BODY[:size])
 
-    assert [part.number for part in parts] == list(range(1, len(parts) + 1))
-    assert b"".join(rig.storage.stored[part.number] for part in parts) == BODY[:size]
-    assert whole_checksum(parts) == checksum_of(memoryview(BODY[:size]))
-    assert sorted(rig.kept, key=lambda part: part.number) == parts
+    rig.assert_whole(0, body=BODY[:size])
+    assert whole_checksum(rig.target.parts) == checksum_of(memoryview(BODY[:size]))
+    assert sorted(rig.kept[0], key=lambda part: part.number) == rig.target.parts
     assert rig.storage.peak <= lanes
     assert rig.storage.peak_bytes <= max(budget, part_size)
-    assert rig.budget.used_bytes == 0
+    rig.assert_idle()
 
 
 @given(
@@ -45,32 +53,38 @@ async def test_ranges_move_every_byte_within_their_limits(
 @settings(deadline=None)
 async def test_a_stream_moves_every_byte_in_order(size: int, part_size: int, chunk: int, lanes: int) -> None:
     rig = Rig(lanes=lanes, part_size=part_size)
+    reading = Reading(BODY[:size], chunk=chunk)
 
-    moved = await rig.streamed(Reading(BODY[:size], chunk=chunk))
+    moved = await rig.stream(reading)
 
-    if isinstance(moved, Stored):
+    if moved is None:
         assert size < part_size
-        assert rig.whole == BODY[:size]
-        assert rig.storage.begun == []
+        assert rig.whole == [BODY[:size]]
+        assert (rig.began, rig.storage.begun) == (0, [])
     else:
-        assert b"".join(rig.storage.stored[part.number] for part in moved) == BODY[:size]
-        assert all(part.size == part_size for part in moved[:-1])
-        assert whole_checksum(moved) == checksum_of(memoryview(BODY[:size]))
-    assert rig.budget.used_bytes == 0
+        assert moved == size
+        assert rig.began == 1
+        assert rig.whole == []
+        rig.assert_whole(0, body=BODY[:size])
+        assert all(part.size == part_size for part in rig.target.parts[:-1])
+        assert whole_checksum(rig.target.parts) == checksum_of(memoryview(BODY[:size]))
+    assert reading.closed
+    rig.assert_idle()
 
 
-async def test_parts_that_are_done_are_not_moved_again() -> None:
+async def test_parts_that_are_done_are_neither_read_nor_moved_again() -> None:
     rig = Rig()
-    done = [stored(2), stored(COUNT)]
+    rig.has(0, 2, COUNT)
+    reading = Reading(BODY)
 
-    parts = await rig.ranges(done=done)
+    await rig.ranges(reading)
 
     assert sorted(rig.storage.begun) == [1, 3, 4, 5, 6, 7, 8, 9]
-    assert [part.number for part in parts] == list(range(1, COUNT + 1))
-    assert [parts[1], parts[-1]] == done
+    assert sorted(reading.reads) == [(number - 1) * PART for number in sorted(rig.storage.begun)]
+    rig.assert_whole(0)
 
 
-@pytest.mark.parametrize("way", ["ranges", "stream"])
+@WAYS
 async def test_parts_in_flight_are_kept_after_one_fails(way: str) -> None:
     failed = asyncio.Event()
 
@@ -81,77 +95,134 @@ async def test_parts_in_flight_are_kept_after_one_fails(way: str) -> None:
             raise StorageRefused("full")
         await failed.wait()
 
-    rig = Rig(hook=wait_for_the_failure)
+    rig = Rig(wait_for_the_failure)
 
-    with pytest.raises(StorageRefused):
-        await getattr(rig, way)()
+    await getattr(rig, way)()
 
-    assert sorted(part.number for part in rig.kept) == [1, 3, 4]
+    assert isinstance(rig.target.failure, StorageRefused)
+    assert sorted(part.number for part in rig.kept[0]) == [1, 3, 4]
     assert sorted(rig.storage.begun) == [1, 2, 3, 4]
-    assert rig.budget.used_bytes == 0
+    rig.assert_idle()
 
 
-@pytest.mark.parametrize("way", ["ranges", "stream"])
+async def test_parts_in_flight_are_kept_after_the_source_fails() -> None:
+    failed = asyncio.Event()
+
+    async def break_off(start: int) -> None:
+        if start == PART:
+            await rig.storage.until_begun(3)
+            failed.set()
+            raise SourceUnavailable("dropped")
+
+    rig = Rig(lambda _: failed.wait())
+
+    with pytest.raises(SourceUnavailable):
+        await rig.ranges(Reading(BODY, hook=break_off))
+
+    assert rig.target.failure is None
+    assert sorted(part.number for part in rig.kept[0]) == [1, 3, 4]
+    rig.assert_idle()
+
+
+@WAYS
 async def test_draining_ends_after_the_parts_in_flight(way: str) -> None:
     async def drain(number: int) -> None:
         if number == 1:
             await rig.storage.until_begun(4)
-            rig.transfer.draining.set()
+            rig.draining.set()
 
-    rig = Rig(hook=drain)
+    rig = Rig(drain)
 
     with pytest.raises(Draining):
         await getattr(rig, way)()
 
-    assert sorted(part.number for part in rig.kept) == sorted(rig.storage.begun)
-    assert 4 <= len(rig.kept) < COUNT
-    assert rig.budget.used_bytes == 0
+    assert sorted(part.number for part in rig.kept[0]) == sorted(rig.storage.begun)
+    assert 4 <= len(rig.kept[0]) < COUNT
+    rig.assert_idle()
 
 
-@pytest.mark.parametrize("way", ["ranges", "stream"])
+@WAYS
 async def test_draining_that_comes_with_the_last_part_ends_whole(way: str) -> None:
     def drain(number: int) -> None:
         if number == COUNT:
-            rig.transfer.draining.set()
+            rig.draining.set()
 
-    rig = Rig(hook=drain, lanes=COUNT)
+    rig = Rig(drain, lanes=COUNT)
 
-    assert len(await getattr(rig, way)()) == COUNT
+    await getattr(rig, way)()
+
+    rig.assert_whole(0)
 
 
 async def test_what_is_whole_already_is_not_drained() -> None:
     rig = Rig()
-    rig.transfer.draining.set()
+    rig.draining.set()
+    rig.has(0, *range(1, COUNT + 1))
 
-    assert len(await rig.ranges(done=[stored(number) for number in range(1, COUNT + 1)])) == COUNT
+    await rig.ranges()
+
+    rig.assert_whole(0)
 
 
-@pytest.mark.parametrize("way", ["ranges", "stream"])
+@WAYS
+async def test_what_has_failed_already_is_not_drained(way: str) -> None:
+    def refuse(number: int) -> None:
+        if number == 2:
+            rig.draining.set()
+            raise StorageRefused("full")
+
+    rig = Rig(refuse)
+
+    await getattr(rig, way)()
+
+    assert isinstance(rig.target.failure, StorageRefused)
+    rig.assert_idle()
+
+
+@WAYS
 async def test_a_fault_of_ours_is_raised_as_it_is(way: str) -> None:
     def stumble(number: int) -> None:
         if number == 3:
             raise ZeroDivisionError
 
-    rig = Rig(hook=stumble)
+    rig = Rig(stumble)
 
     with pytest.raises(ZeroDivisionError):
         await getattr(rig, way)()
-    assert rig.budget.used_bytes == 0
-    assert rig.storage.running == []
+    rig.assert_idle()
 
 
-@pytest.mark.parametrize("way", ["ranges", "stream"])
+@WAYS
+async def test_a_lease_that_is_lost_ends_it_after_the_parts_in_flight(way: str) -> None:
+    def lose(number: int) -> None:
+        if number == 2:
+            raise LeaseLost("artifact")
+
+    rig = Rig()
+    rig.on_keep = lose
+
+    with pytest.raises(LeaseLost):
+        await getattr(rig, way)()
+
+    assert rig.target.failure is None
+    assert len(rig.storage.begun) < COUNT
+    assert {part.number for part in rig.kept[0]} == set(rig.storage.begun) - {2}
+    rig.assert_idle()
+
+
+@WAYS
 @pytest.mark.parametrize("budget", [PART, 1000])
 async def test_a_cancelled_transfer_holds_nothing_any_more(way: str, budget: int) -> None:
-    rig = Rig(hook=lambda _: asyncio.Event().wait(), budget=budget)
-    moving = asyncio.create_task(getattr(rig, way)())
+    rig = Rig(hang(), budget=budget)
+    reading = Reading(BODY)
+    moving = asyncio.create_task(getattr(rig, way)(reading))
     await rig.storage.until_begun(1)
     moving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await moving
 
-    assert rig.budget.used_bytes == 0
-    assert rig.storage.running == []
+    assert reading.closed or way == "ranges"
+    rig.assert_idle()
 
 
 async def test_a_part_is_sent_again_while_the_storage_is_unavailable() -> None:
@@ -159,46 +230,57 @@ async def test_a_part_is_sent_again_while_the_storage_is_unavailable() -> None:
         if number == 2 and rig.storage.begun.count(2) < 4:
             raise StorageUnavailable("busy")
 
-    rig = Rig(hook=refuse)
+    rig = Rig(refuse)
 
-    parts = await rig.ranges()
+    await rig.ranges()
 
-    assert whole_checksum(parts) == checksum_of(memoryview(BODY))
+    rig.assert_whole(0)
     assert len(rig.delays) == 3
     assert rig.delays == sorted(rig.delays)
 
 
 async def test_parts_of_a_stream_that_are_done_are_compared_not_stored_again() -> None:
     rig = Rig()
-    done = [stored(1), stored(2), stored(4)]
+    rig.has(0, 1, 2, 4)
 
-    parts = await rig.stream(done=done)
+    assert await rig.stream() == len(BODY)
 
     assert sorted(rig.storage.begun) == [3, 5, 6, 7, 8, 9, 10]
-    assert [parts[0], parts[1], parts[3]] == done
-    assert whole_checksum(parts) == checksum_of(memoryview(BODY))
+    rig.assert_whole(0)
 
 
 @pytest.mark.parametrize("changed", [0, 15, 39])
 async def test_a_stream_that_is_not_what_it_was_is_another_file(changed: int) -> None:
     rig = Rig(lanes=1)
+    rig.has(0, 1, 2, 3, 4)
     body = bytearray(BODY)
     body[changed] ^= 1
 
     with pytest.raises(SourceChanged):
-        await rig.stream(bytes(body), done=[stored(number) for number in (1, 2, 3, 4)])
+        await rig.stream(bytes(body))
 
-    assert rig.kept == []
+    assert rig.kept == [[]]
 
 
 @pytest.mark.parametrize("left", [b"", BODY[:1], BODY[: len(BODY) // 20]])
 async def test_a_stream_that_shrank_is_another_file(left: bytes) -> None:
     rig = Rig(lanes=1)
+    rig.has(0, 1, 2)
 
     with pytest.raises(SourceChanged):
-        await rig.stream(left, done=[stored(1), stored(2)])
+        await rig.stream(left)
 
-    assert rig.kept == []
+    assert rig.kept == [[]]
+
+
+async def test_a_stream_that_is_empty_now_is_another_file_where_a_session_is_open() -> None:
+    rig = Rig()
+    rig.has(0)
+
+    with pytest.raises(SourceChanged):
+        await rig.stream(b"")
+
+    assert rig.whole == []
 
 
 async def test_a_stream_without_end_is_given_up_with_what_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,16 +295,47 @@ async def test_a_stream_without_end_is_given_up_with_what_to_mend(monkeypatch: p
 
 async def test_a_stream_that_breaks_off_raises_and_keeps_what_was_stored() -> None:
     class Breaking(Reading):
-        async def stream(self, size: int) -> AsyncIterator[memoryview]:
+        async def stream(self, size: int) -> AsyncGenerator[memoryview, None]:
             yield memoryview(BODY[:25])
             raise SourceUnavailable("dropped")
 
     rig = Rig()
 
     with pytest.raises(SourceUnavailable):
-        await rig.streamed(Breaking(BODY))
+        await rig.stream(Breaking(BODY))
 
-    assert sorted(part.number for part in rig.kept) == [1, 2]
+    assert sorted(part.number for part in rig.kept[0]) == [1, 2]
+
+
+@pytest.mark.parametrize("body", [BODY, BODY[:9]], ids=["parts", "whole"])
+async def test_a_stream_is_not_read_when_the_service_is_stopping(body: bytes) -> None:
+    rig = Rig()
+    rig.draining.set()
+    reading = Reading(body)
+
+    with pytest.raises(Draining):
+        await rig.stream(reading)
+
+    assert reading.given == 0
+    assert (rig.began, rig.whole) == (0, [])
+
+
+async def test_no_range_is_read_that_waited_for_memory_while_the_service_was_stopping() -> None:
+    release = asyncio.Event()
+    rig = Rig(lambda _: release.wait(), budget=2 * PART)
+    reading = Reading(BODY)
+    moving = asyncio.create_task(rig.ranges(reading))
+    await rig.storage.until_begun(2)
+    await turns()
+    rig.draining.set()
+    release.set()
+
+    with pytest.raises(Draining):
+        await moving
+
+    assert reading.reads == [0, PART]
+    assert [part.number for part in rig.target.parts] == [1, 2]
+    rig.assert_idle()
 
 
 @given(pieces=st.lists(st.binary(max_size=40), max_size=12))

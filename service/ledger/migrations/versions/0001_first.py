@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "1"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -42,8 +42,6 @@ def upgrade() -> None:
         sa.Column("duration_s", sa.Double),
         sa.Column("stop_reason", sa.Text),
         sa.Column("seen_at", sa.Double, nullable=False),
-        sa.Column("manifest_key", sa.Text),
-        sa.Column("archived_at", sa.Double),
         sa.PrimaryKeyConstraint("id", name="recordings_pk"),
     )
     op.create_table(
@@ -64,20 +62,12 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("error", sa.Text),
         sa.Column("mend", sa.Text),
-        sa.Column("storage", sa.Text),
-        sa.Column("key", sa.Text),
-        sa.Column("upload_id", sa.Text),
         sa.Column("part_size", sa.BigInteger),
         sa.Column("size", sa.BigInteger),
         sa.Column("source_etag", sa.Text),
-        sa.Column("etag", sa.Text),
-        sa.Column("content_type", sa.Text),
-        sa.Column("crc64nvme", sa.Text),
-        sa.Column("crc32c", sa.Text),
         sa.Column("stored_at", sa.Double),
         sa.PrimaryKeyConstraint("id", name="artifacts_pk"),
         sa.ForeignKeyConstraint(["recording_id"], ["recordings.id"], name="artifacts_recording_id_fk"),
-        sa.UniqueConstraint("storage", "key", name="artifacts_storage_key_uq"),
     )
     op.create_index("artifacts_recording", "artifacts", ["recording_id"])
     op.create_index("artifacts_stored", "artifacts", ["stored_at"])
@@ -89,13 +79,47 @@ def upgrade() -> None:
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
     op.create_table(
+        "copies",
+        sa.Column("artifact_id", sa.Text, nullable=False),
+        sa.Column("storage", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("due_at", sa.Double, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("error", sa.Text),
+        sa.Column("mend", sa.Text),
+        sa.Column("key", sa.Text),
+        sa.Column("upload_id", sa.Text),
+        sa.Column("part_size", sa.BigInteger),
+        sa.Column("size", sa.BigInteger),
+        sa.Column("etag", sa.Text),
+        sa.Column("content_type", sa.Text),
+        sa.Column("crc64nvme", sa.Text),
+        sa.Column("crc32c", sa.Text),
+        sa.Column("stored_at", sa.Double),
+        sa.PrimaryKeyConstraint("artifact_id", "storage", name="copies_pk"),
+        sa.ForeignKeyConstraint(["artifact_id"], ["artifacts.id"], name="copies_artifact_id_fk"),
+        sa.UniqueConstraint("storage", "key", name="copies_storage_key_uq"),
+    )
+    op.create_table(
         "parts",
         sa.Column("artifact_id", sa.Text, nullable=False),
+        sa.Column("storage", sa.Text, nullable=False),
         sa.Column("number", sa.Integer, nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("crc64nvme", sa.Text, nullable=False),
         sa.Column("crc32c", sa.Text, nullable=False),
         sa.Column("receipt", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("artifact_id", "number", name="parts_pk"),
-        sa.ForeignKeyConstraint(["artifact_id"], ["artifacts.id"], name="parts_artifact_id_fk"),
+        sa.PrimaryKeyConstraint("artifact_id", "storage", "number", name="parts_pk"),
+        sa.ForeignKeyConstraint(
+            ["artifact_id", "storage"], ["copies.artifact_id", "copies.storage"], name="parts_artifact_id_fk"
+        ),
+    )
+    op.create_table(
+        "manifests",
+        sa.Column("recording_id", sa.Text, nullable=False),
+        sa.Column("storage", sa.Text, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("written_at", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("recording_id", "storage", name="manifests_pk"),
+        sa.ForeignKeyConstraint(["recording_id"], ["recordings.id"], name="manifests_recording_id_fk"),
     )

@@ -1,0 +1,158 @@
+"""Which storages an artifact goes to: named storages, and rules that choose among them. Pure."""
+
+import fnmatch
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from service.model import Artifact, Kind, Recording
+from service.storage.config import StorageConfig, parse_storage_config
+
+ONLY = "default"
+"""The name of the one storage where there is no routing file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What an artifact must be for the storages in ``to``; an empty condition holds for every one.
+
+    ``title`` holds patterns such as ``Board *``, compared without case; the others are exact.
+    """
+
+    to: tuple[str, ...]
+    organization_id: tuple[str, ...] = ()
+    meeting_id: tuple[str, ...] = ()
+    title: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+
+    @property
+    def is_unconditional(self) -> bool:
+        """Whether every artifact fits."""
+        return not any((self.organization_id, self.meeting_id, self.title, self.kind))
+
+    def fits(self, artifact: Artifact, recording: Recording) -> bool:
+        """Whether every condition holds. What the provider did not tell fits no condition."""
+        title = (recording.title or "").casefold()
+        return (
+            (not self.organization_id or recording.organization_id in self.organization_id)
+            and (not self.meeting_id or recording.meeting_id in self.meeting_id)
+            and (
+                not self.title
+                or any(fnmatch.fnmatchcase(title, pattern.casefold()) for pattern in self.title)
+            )
+            and (not self.kind or artifact.kind in self.kind)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Named storages, and the rules in their order: the first that fits an artifact says where it goes."""
+
+    storages: Mapping[str, StorageConfig]
+    rules: tuple[Rule, ...]
+
+    @classmethod
+    def only(cls, config: StorageConfig) -> Self:
+        """Everything into one storage."""
+        return cls({ONLY: config}, (Rule((ONLY,)),))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a routing file: a JSON object of ``storages`` and ``rules``.
+
+        Raises ValueError, one line a fault: the field and what is wrong, without any value.
+        """
+        try:
+            given = json.loads(text)
+        except (ValueError, RecursionError):
+            raise ValueError("is not JSON") from None
+        if not isinstance(given, dict):
+            raise ValueError("is not a JSON object of storages and rules")
+        faults = [f"{name}: is not a field" for name in given if name not in ("storages", "rules")]
+        storages = _storages(given.get("storages"), faults)
+        rules = _rules(given.get("rules"), faults)
+        _compare(storages, rules, faults)
+        if faults:
+            raise ValueError("\n".join(faults))
+        known = {name: config for name, config in storages.items() if config is not None}
+        return cls(known, tuple(rules) or (Rule(tuple(known)),))
+
+    def storages_for(self, artifact: Artifact, recording: Recording) -> tuple[str, ...]:
+        """The names of the storages that get a copy each; at least one."""
+        return next(rule.to for rule in self.rules if rule.fits(artifact, recording))
+
+
+def _storages(given: object, faults: list[str]) -> dict[str, StorageConfig | None]:
+    """Every named storage, None where its config has faults."""
+    if not isinstance(given, dict) or not given:
+        faults.append("storages: is not an object that names at least one storage_config")
+        return {}
+    found: dict[str, StorageConfig | None] = {}
+    places: dict[str, str] = {}
+    for name, config in given.items():
+        found[name] = None
+        if not name.strip():
+            faults.append("storages: a name is blank")
+        try:
+            found[name] = parsed = parse_storage_config(config)
+        except ValueError as error:
+            faults += [f"storages.{name}.{line}" for line in str(error).splitlines()]
+            continue
+        if (other := places.setdefault(parsed.label, name)) != name:
+            faults.append(f"storages.{name}: is the same place as storages.{other}")
+    return found
+
+
+def _rules(given: object, faults: list[str]) -> list[Rule]:
+    if given is None:
+        return []
+    if not isinstance(given, list):
+        faults.append("rules: is not a list")
+        return []
+    return [_rule(rule, f"rules[{index}]", faults) for index, rule in enumerate(given)]
+
+
+def _rule(given: object, where: str, faults: list[str]) -> Rule:
+    if not isinstance(given, dict):
+        faults.append(f"{where}: is not an object")
+        return Rule(())
+    names = [field.name for field in fields(Rule)]
+    faults += [f"{where}.{name}: is not a field" for name in given if name not in names]
+    values: dict[str, Any] = {"to": ()}
+    for name in names:
+        if name in given:
+            values[name] = _texts(given[name], f"{where}.{name}", faults)
+    if "to" not in given:
+        faults.append(f"{where}.to: is missing")
+    kinds = set(Kind)
+    faults += [
+        f"{where}.kind: is not one of {', '.join(Kind)}"
+        for kind in values.get("kind", ())
+        if kind not in kinds
+    ]
+    return Rule(**values)
+
+
+def _texts(given: object, where: str, faults: list[str]) -> tuple[str, ...]:
+    """One text or a list of them."""
+    texts = [given] if isinstance(given, str) else given
+    if isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts):
+        return tuple(dict.fromkeys(texts))
+    faults.append(f"{where}: is neither a text nor a list of texts")
+    return ()
+
+
+def _compare(storages: Mapping[str, object], rules: Sequence[Rule], faults: list[str]) -> None:
+    for index, rule in enumerate(rules):
+        faults += [
+            f"rules[{index}].to: names a storage that is not among storages"
+            for name in rule.to
+            if name not in storages
+        ]
+        if rule.is_unconditional and index < len(rules) - 1:
+            faults.append(f"rules[{index}]: has no conditions, so the rules after it are never reached")
+    if rules and not rules[-1].is_unconditional:
+        faults.append("rules: the last one must have no conditions, so that every recording has a place")
+    if not rules and len(storages) > 1:
+        faults.append("rules: is missing: there are several storages")
