@@ -42,13 +42,35 @@ def serve(
     port: Annotated[int | None, typer.Option(help="The public port.")] = None,
     admin_port: Annotated[int | None, typer.Option(help="The admin port; keep it private.")] = None,
     role: Annotated[Role | None, typer.Option(help="What this process does.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check everything first, and do not start with a fault.")
+    ] = False,
 ) -> None:
     """Receive deliveries and archive what they announce. Settings come from ARCHIVER_ variables."""
     settings = load_settings(host=host, port=port, admin_port=admin_port, role=role)
     configure_logging(level=settings.log_level, form=settings.log_format, secrets=settings.secrets)
+    if check:
+        from service.check import check_and_log
+
+        if _run(check_and_log(settings)):
+            raise typer.Exit(1)
     from service.serve import serve as run
 
     _run(run(settings))
+
+
+@app.command()
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    role: Annotated[Role | None, typer.Option(help="Check what this role needs.")] = None,
+) -> None:
+    """Try the storages, the database and the webhook's key, and say what to mend."""
+    settings = load_settings(role=role)
+    configure_logging(level="warning", form=settings.log_format, secrets=settings.secrets)
+    from service.check import check as run
+
+    if _run(run(settings, Console(), as_json=as_json)):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -72,11 +94,14 @@ def verify(
             help="Keys of manifests in the storage; without any, every one that the ledger names."
         ),
     ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Look in this storage alone, by its name in the routing file.")
+    ] = None,
 ) -> None:
     """Read archived files back from the storage and compare them with their manifests."""
     from service.verify import verify as run
 
-    faults = _run(run(load_settings(), manifests or [], console=Console()))
+    faults = _run(run(load_settings(), manifests or [], Console(), storage_name=storage))
     if faults:
         raise typer.Exit(1)
 

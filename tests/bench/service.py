@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class Service:
 
     process: subprocess.Popen[bytes]
     port: int
+    ledger: Path
 
     @property
     def webhook_url(self) -> str:
@@ -58,14 +59,8 @@ class Deployment:
     scratch: Path
     checksum: str
 
-    @contextlib.contextmanager
-    def running(self, *, endpoint_url: str, bucket: str) -> Iterator[Service]:
-        """`serve` with an empty ledger, from its readiness to the end of the block.
-
-        The ledger was made before, as a pod finds it at every start but its very first.
-        """
-        port, admin_port = free_ports(2)
-        home = Path(tempfile.mkdtemp(prefix="service-", dir=self.scratch))
+    def running(self, *, endpoint_url: str, bucket: str) -> contextlib.AbstractContextManager[Service]:
+        """`serve` with a bucket of SeaweedFS."""
         storage = {
             "type": "aws",
             "access_key": ACCESS_KEY,
@@ -76,6 +71,16 @@ class Deployment:
             "endpoint_url": endpoint_url,
             "checksum": self.checksum,
         }
+        return self.serving(storage)
+
+    @contextlib.contextmanager
+    def serving(self, storage: Mapping[str, object]) -> Iterator[Service]:
+        """`serve` with an empty ledger, from its readiness to the end of the block.
+
+        The ledger was made before, as a pod finds it at every start but its very first.
+        """
+        port, admin_port = free_ports(2)
+        home = Path(tempfile.mkdtemp(prefix="service-", dir=self.scratch))
         environment = quiet_environment() | {
             "ARCHIVER_DATABASE_URL": f"sqlite:///{home / 'archiver.db'}",
             "ARCHIVER_STORAGE_CONFIG": json.dumps(storage),
@@ -93,7 +98,7 @@ class Deployment:
         command = [sys.executable, "-m", "service", "serve"]
         with running(command, log=log, environment=environment) as process:
             wait_for_answer(process, f"http://127.0.0.1:{admin_port}/readyz", log=log)
-            yield Service(process, port)
+            yield Service(process, port, home / "archiver.db")
 
 
 @dataclass(frozen=True)

@@ -59,18 +59,21 @@ class Deployment:
         """Change settings for the next start."""
         self._settings |= settings
 
-    def start(self) -> None:
-        """Start a process and wait until it is ready."""
+    def start(self, *options: str) -> None:
+        """Start a process, with `options` of the command, and wait until it is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "service", "serve"], cwd=self.folder, env=self.environment, stderr=log
+                [sys.executable, "-m", "service", "serve", *options],
+                cwd=self.folder,
+                env=self.environment,
+                stderr=log,
             )
         self.wait_until(lambda: self.answer(self.admin_port, "/readyz")[0] == 200, timeout_s=START_S)
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, *options: str) -> Iterator[None]:
         """Start a process; kill it at the end if it still runs."""
-        self.start()
+        self.start(*options)
         try:
             yield
         finally:

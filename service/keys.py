@@ -1,0 +1,63 @@
+"""Where the keys that sign deliveries are published, and reading that within limits."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+
+from service.errors import KeyUnavailable
+from service.model import Provider
+from service.settings import Settings
+from service.signature import KEY_URLS
+
+_FETCH_S = 2.0
+_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAnswer:
+    """What lies at a key's address; ``told_at`` is the moment that the answer itself names, if it does."""
+
+    document: bytes
+    told_at: float | None
+
+
+def key_urls(settings: Settings) -> Mapping[Provider, str]:
+    """Where each provider's key is fetched."""
+    if settings.webhook_key_url:
+        return dict.fromkeys(KEY_URLS, settings.webhook_key_url)
+    return KEY_URLS
+
+
+@contextlib.asynccontextmanager
+async def key_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The session that keys are fetched in: soon or not at all, and through the environment's proxy."""
+    timeout = aiohttp.ClientTimeout(total=_FETCH_S)
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
+        yield session
+
+
+async def fetch_key(session: aiohttp.ClientSession, url: str) -> KeyAnswer:
+    """Read a key document, which nobody has looked at yet. Raises :class:`KeyUnavailable`."""
+    try:
+        async with session.get(url) as response:
+            if response.status != 200:
+                raise KeyUnavailable(f"the key's address answered {response.status}")
+            document = b""
+            async for chunk in response.content.iter_any():
+                document += chunk
+                if len(document) > _LIMIT:
+                    raise KeyUnavailable("the key document is too large")
+            return KeyAnswer(document, _told_at(response.headers))
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise KeyUnavailable(f"the key's address cannot be read ({type(error).__name__})") from error
+
+
+def _told_at(headers: Mapping[str, str]) -> float | None:
+    # A cache hands on the origin's Date, and tells in Age how long ago that was (RFC 9111, 4.2.3).
+    try:
+        return parsedate_to_datetime(headers["Date"]).timestamp() + int(headers.get("Age", "0"))
+    except (KeyError, ValueError):
+        return None
