@@ -1,6 +1,7 @@
 """The house is in order: lint, types, imports that go down, a README that says what the code does."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from service.routing import Routing
 from service.settings import PREFIX, Settings
+from service.storage import parse_storage_config
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -147,3 +150,18 @@ def test_the_test_command_brings_all_that_the_tests_need() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     commands = re.findall(r"^python3 -m venv .*$", readme, re.MULTILINE)
     assert [command.rpartition("/")[2] for command in commands] == ["dyte-archiver demo", "pytest"]
+
+
+def test_every_config_in_the_readme_is_one_that_the_service_takes() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    types = set()
+    for rest in re.findall(r"^```json\n(.*?)^```", readme, re.MULTILINE | re.DOTALL):
+        at = 0
+        while rest[at:].strip():
+            given, at = json.JSONDecoder().raw_decode(rest, at)
+            at += len(rest[at:]) - len(rest[at:].lstrip())
+            if "storages" in given:
+                Routing.parse(json.dumps(given))
+            elif "type" in given:
+                types.add(parse_storage_config(given).type)
+    assert types == {"aws", "digitalocean", "cloudflare", "azure", "gcs", "sftp", "local"}

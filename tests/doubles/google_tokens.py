@@ -61,6 +61,8 @@ class Tokens:
         form = {name: values[0] for name, values in parse_qs((await request.read()).decode()).items()}
         if form.get("subject_token") != self.subject:
             return _refused("invalid_grant", "The subject token is unknown.")
+        if SCOPE not in form.get("scope", "").split():
+            return _refused("invalid_scope", "")
         return web.json_response(self._token() | {"issued_token_type": "access_token"})
 
     async def metadata(self, request: web.Request) -> web.Response:
