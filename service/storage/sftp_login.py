@@ -25,7 +25,7 @@ _KINDS = (
 _ANY_KIND = tuple(algorithm for kind in _KINDS for algorithm in kind)
 
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
-"""Before the library's own choice, ChaCha20: it costs twice the CPU, as measured with AES in hardware."""
+"""Before the library's first choice, ChaCha20, which took 1.6 times the CPU where AES is in hardware."""
 
 _WHERE = "check host and port, and that the server runs and lets this machine in"
 

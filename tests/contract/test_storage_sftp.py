@@ -303,9 +303,11 @@ async def test_parts_share_what_connections_the_server_gives(double: SftpServerD
         double.most, double.connections_ever = most, 0
         async with place.open() as storage:
             await storage.stat(file.key)
-            await file.store(storage)
-            await storage.remove(file.key)
+            for _ in range(3):
+                await file.store(storage)
+                await storage.remove(file.key)
         assert double.connections_ever in used
+    assert double.turned_away == 1  # and it is not pressed
 
 
 # ---- folders and names

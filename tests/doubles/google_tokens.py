@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-__all__ = ["EMAIL", "Tokens", "private_key_pem"]
+__all__ = ["EMAIL", "Tokens", "other_private_key_pem", "private_key_pem"]
 
 EMAIL = "archiver@project.iam.gserviceaccount.com"
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"

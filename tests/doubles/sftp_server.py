@@ -54,6 +54,7 @@ class SftpServerDouble:
         self.open_files = 0
         self.connections: list[asyncssh.SSHServerConnection] = []
         self.connections_ever = 0
+        self.turned_away = 0
         self.on_request: Callable[[bytes | int], None] = lambda _kind: None
         self.port = 0
         self._server: asyncssh.SSHAcceptor
@@ -103,6 +104,7 @@ class _Server(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
         if len(self._double.connections) >= self._double.most:
+            self._double.turned_away += 1
             conn.abort()
             return
         self._double.connections.append(conn)
