@@ -32,12 +32,13 @@ recordings = st.builds(
     },
 )
 artifacts = st.builds(
-    Archived, st.sampled_from(Kind), texts, sizes, sizes, checksums, texts, texts, st.floats(0, 4e9)
+    Archived, texts, st.sampled_from(Kind), texts, sizes, sizes, checksums, texts, texts, st.floats(0, 4e9)
 )
 
 RECORDING = Recording("recording", Provider.DYTE, "UPLOADED", title="Wöchentlich 🎬", file_size=9)
 BODY = b"recording"
 VIDEO = Archived(
+    "recording/video",
     Kind.VIDEO,
     "calls/call.mp4",
     9,

@@ -14,7 +14,7 @@ from service.storage import LocalConfig
 from service.storage.config import S3Config
 from tests.doubles.sender import Sender
 
-AWS = {"type": "aws", "access_key": "AKIAEX", "secret": "wJalrXU", "bucket": "b", "region": "eu-west-1"}
+AWS = {"type": "aws", "access_key": "AKIAEX", "secret": "wJalrXU", "bucket": "calls", "region": "eu-west-1"}
 MARK = "s3cr3tmark"
 
 Load = Callable[..., Settings]
@@ -48,7 +48,7 @@ def faults_of(load: Load, **variables: str) -> dict[str, str]:
 
 def test_without_any_variable_the_service_archives_into_a_folder(load: Load) -> None:
     settings = load()
-    assert settings.storage == LocalConfig(type="local", path=Path("archive"))
+    assert settings.storages == {"default": LocalConfig(type="local", path=Path("archive"))}
     assert settings.database_url.get_secret_value() == "sqlite:///archiver.db"
     assert (settings.port, settings.admin_port, settings.role) == (8080, 9090, Role.ALL)
     assert (settings.webhook_ids, settings.source_hosts, settings.secrets) == ((), (), ())
@@ -88,10 +88,10 @@ def test_a_public_key_may_come_with_escaped_newlines(load: Load, sender: Sender)
 def test_the_storage_may_be_given_in_a_file(load: Load, tmp_path: Path) -> None:
     path = tmp_path / "storage.json"
     path.write_text(json.dumps(AWS))
-    storage = load(storage_config_file=str(path)).storage
-    assert storage == load(storage_config=json.dumps(AWS)).storage
+    (storage,) = load(storage_config_file=str(path)).storages.values()
+    assert {"default": storage} == load(storage_config=json.dumps(AWS)).storages
     assert isinstance(storage, S3Config)
-    assert storage.bucket == "b"
+    assert storage.bucket == "calls"
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,9 @@ def test_every_fault_of_the_storage_is_told_by_its_field(load: Load) -> None:
         load(storage_config='{"type":"aws","colour":"red","access_key":"a"}')
     lines = [line.strip() for line in caught.value.detail.splitlines() if line]
     assert {line.removeprefix("ARCHIVER_STORAGE_CONFIG: ") for line in lines} == {
-        "secret: is missing",
+        "access_key: needs secret beside it",
         "bucket: is missing",
+        "region: is missing (or give endpoint_url)",
         "colour: is not a field of this type",
     }
 
@@ -220,6 +221,43 @@ def test_every_fault_of_the_key_template_is_told_by_its_field(load: Load) -> Non
     assert all(line.startswith("ARCHIVER_KEY_TEMPLATE: ") for line in lines)
     said = [line.removeprefix("ARCHIVER_KEY_TEMPLATE: ").partition(" ")[0] for line in lines]
     assert said == ["titel:", "started:", "begins"]
+
+
+def test_a_routing_file_names_every_storage(load: Load, tmp_path: Path) -> None:
+    path = tmp_path / "routing.json"
+    local = {"type": "local", "path": "/data"}
+    path.write_text(
+        json.dumps({"storages": {"main": AWS, "copy": local}, "rules": [{"to": ["main", "copy"]}]})
+    )
+
+    settings = load(routing_file=str(path))
+
+    assert list(settings.storages) == ["main", "copy"]
+    assert set(settings.secrets) == {AWS["access_key"], AWS["secret"]}
+    told = faults_of(load, routing_file=str(path), storage_config=json.dumps(AWS))
+    assert told.keys() == {"ARCHIVER_ROUTING_FILE"}
+
+
+def test_every_fault_of_a_routing_file_is_told_with_the_variables_name(load: Load, tmp_path: Path) -> None:
+    path = tmp_path / "routing.json"
+    path.write_text(json.dumps({"storages": {"main": {"type": "local"}}, "rules": [{"to": "other"}]}))
+
+    with pytest.raises(SettingsError) as caught:
+        load(routing_file=str(path))
+
+    lines = {line.strip() for line in caught.value.detail.splitlines() if line}
+    assert lines == {
+        "ARCHIVER_ROUTING_FILE: storages.main.path: is missing",
+        "ARCHIVER_ROUTING_FILE: rules[0].to: names a storage that is not among storages",
+    }
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:s3cr3t@h:s3cr3t/x", "postgresql://u:s3cr3t@[h/x"])
+def test_a_database_url_that_cannot_be_read_is_not_repeated(load: Load, url: str) -> None:
+    told = faults_of(load, database_url=url)
+
+    assert "percent-encode" in told["ARCHIVER_DATABASE_URL"]
+    assert "s3cr3t" not in str(told)
 
 
 # ---- secrets
@@ -250,9 +288,10 @@ def test_secrets_are_masked_wherever_settings_are_shown(load: Load) -> None:
         str(settings),
         repr(settings),
         settings.model_dump_json(),
-        repr(settings.storage),
+        repr(settings.storages),
+        repr(settings.routing),
         f"{settings}",
     ):
         assert MARK not in shown
-    assert settings.secrets == (f"A{MARK}", MARK)
-    assert MARK not in settings.storage.label
+    assert set(settings.secrets) == {f"A{MARK}", MARK}  # the database's password is the latter, too
+    assert MARK not in settings.storages["default"].label
