@@ -20,6 +20,7 @@ from service.storage.sftp_login import Login
 
 _LOGIN_S = 30.0
 _SILENCE_S = 60.0
+_IDLE_S = 60.0
 _CLEAN_UP_S = 10.0
 
 
@@ -31,11 +32,16 @@ class SftpStorage:
     """
 
     def __init__(
-        self, config: SftpConfig, *, login_s: float = _LOGIN_S, silence_s: float = _SILENCE_S
+        self,
+        config: SftpConfig,
+        *,
+        login_s: float = _LOGIN_S,
+        silence_s: float = _SILENCE_S,
+        idle_s: float = _IDLE_S,
     ) -> None:
         self.label = config.label
         self._folder = config.path
-        self._connections = Connections(Login(config, limit_s=login_s), silence_s=silence_s)
+        self._connections = Connections(Login(config, limit_s=login_s), silence_s=silence_s, idle_s=idle_s)
 
     @classmethod
     async def open(cls, config: SftpConfig) -> Self:

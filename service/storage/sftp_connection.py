@@ -14,8 +14,14 @@ from service.storage.sftp_login import Login
 _CONNECTIONS = 4
 """OpenSSH takes 2 MiB ahead on each, so on a long way several carry more than one."""
 
-_CONTENT_S = 60.0
-"""How long the server is not asked for one connection more, after it did not give it."""
+_PARTS_EACH = 2
+"""How many parts a connection carries before another one is opened for the next."""
+
+_PATIENCE_S = 2.0
+"""How long a part waits for that; then it takes one that there is."""
+
+_CONTENT_S = 300.0
+"""How long the server is not asked for one more, after it did not give it."""
 
 _LEAST_BLOCK = 32 * 1024
 """What every server takes in one request (draft-ietf-secsh-filexfer-02, section 3)."""
@@ -41,6 +47,7 @@ class Connection:
     ) -> None:
         self.sftp = sftp
         self.users = 0
+        self.used_at = 0.0
         self._ssh = ssh
         self._silence_s = silence_s
         self._read_block = min(max(sftp.limits.max_read_len, _LEAST_BLOCK), _MOST_BLOCK)
@@ -188,18 +195,24 @@ class Connection:
 
 
 class Connections:
-    """A few connections of one account, shared by all that is asked of its storage."""
+    """A few connections of one account, shared by all that is asked of its storage.
 
-    def __init__(self, login: Login, *, silence_s: float) -> None:
+    One that nobody has used for ``idle_s`` is closed.
+    """
+
+    def __init__(self, login: Login, *, silence_s: float, idle_s: float) -> None:
         self._login = login
         self._silence_s = silence_s
+        self._idle_s = idle_s
         self._open: list[Connection] = []
-        self._opening: asyncio.Task[Connection] | None = None
+        self._opening: list[asyncio.Task[Connection]] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._sweep: asyncio.TimerHandle | None = None
         self._content_until = 0.0
 
     @contextlib.asynccontextmanager
     async def one(self, *, for_a_part: bool = False) -> AsyncIterator[Connection]:
-        """The connection with the least to do; if it has something, a part has another one opened meanwhile.
+        """The connection with the least to do; one more is opened for a part if all have enough.
 
         Raises ``StorageUnavailable`` if it is lost meanwhile, and what the login refuses.
         """
@@ -212,41 +225,69 @@ class Connections:
             raise connection.failure(error) from error
         finally:
             connection.users -= 1
+            connection.used_at = asyncio.get_running_loop().time()
 
     async def close(self) -> None:
         """Close them all."""
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait([self._opening])
-        await asyncio.gather(*(connection.close() for connection in self._open))
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for opening in self._opening:
+            opening.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
+        await asyncio.gather(*(connection.close() for connection in self._open), *self._closing)
 
     async def _choose(self, *, for_a_part: bool) -> Connection:
         while True:
             self._open = [connection for connection in self._open if connection.is_alive]
             best = min(self._open, key=lambda connection: connection.users, default=None)
-            if self._opening is None and (best is None or (for_a_part and self._may_be_more(best))):
-                self._opening = asyncio.create_task(self._make())
-                self._opening.add_done_callback(self._made)
-            if best is not None:
+            if best is None:
+                # Whoever comes meanwhile shares it: its failure too, and nobody's cancellation.
+                await asyncio.shield(self._opening[0] if self._opening else self._begin_opening())
+                continue
+            if not for_a_part or best.users < _PARTS_EACH:
                 return best
-            assert self._opening is not None
-            # Whoever waits shares it: its failure too, and nobody's cancellation.
-            await asyncio.shield(self._opening)
+            if self._may_be_more():
+                self._begin_opening()
+            elif not self._opening:
+                return best
+            done, _ = await asyncio.wait(
+                self._opening, timeout=_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                return best
 
-    def _may_be_more(self, best: Connection) -> bool:
+    def _may_be_more(self) -> bool:
         is_time = asyncio.get_running_loop().time() >= self._content_until
-        return best.users > 0 and len(self._open) < _CONNECTIONS and is_time
+        return is_time and len(self._open) + len(self._opening) < _CONNECTIONS
+
+    def _begin_opening(self) -> asyncio.Task[Connection]:
+        opening = asyncio.create_task(self._make())
+        self._opening.append(opening)
+        opening.add_done_callback(self._made)
+        return opening
 
     async def _make(self) -> Connection:
         ssh, sftp = await self._login.session()
         return Connection(ssh, sftp, silence_s=self._silence_s)
 
     def _made(self, opening: asyncio.Task[Connection]) -> None:
-        self._opening = None
+        self._opening.remove(opening)
         if opening.cancelled():
             return
         if opening.exception() is None:
             self._open.append(opening.result())
+            if self._sweep is None:
+                self._sweep = asyncio.get_running_loop().call_later(self._idle_s, self._close_idle)
         else:
             # The server may give only so many: those there are will do.
             self._content_until = asyncio.get_running_loop().time() + _CONTENT_S
+
+    def _close_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        for connection in [connection for connection in self._open if not connection.users]:
+            if loop.time() - connection.used_at >= self._idle_s:
+                self._open.remove(connection)
+                closing = asyncio.create_task(connection.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+        self._sweep = loop.call_later(self._idle_s, self._close_idle) if self._open else None

@@ -1,10 +1,8 @@
 """Proves that of a recording's artifacts the last one, and at least one, is left to write the manifest."""
 
-import asyncio
-
 import pytest
 
-from service.model import Claim, Kind, State
+from service.model import Kind, State
 from tests.contract.ledgers import (
     FAR,
     HERE,
@@ -17,12 +15,9 @@ from tests.contract.ledgers import (
     conclude,
     expire,
     news,
-    opened,
     store,
     write_manifest,
 )
-
-ROUNDS = 25
 
 
 async def states(ledger: Ledger) -> dict[str, str]:
@@ -152,47 +147,6 @@ async def test_nothing_stored_at_all_leaves_no_manifest(ledger: Ledger) -> None:
     assert await states(ledger) == {"video": "expired"}
     assert await ledger.view.manifests() == []
     assert await ledger.work().claim(1) == []
-
-
-async def test_of_siblings_that_end_at_once_one_at_least_writes_the_manifest(
-    ledger: Ledger, ledger_url: str
-) -> None:
-    async def end(of: Ledger, claim: Claim) -> list[str]:
-        await store(of, claim, HERE, THERE)
-        ready = await conclude(of, claim)
-        await of.work().finish(claim)
-        return ready
-
-    async with opened(ledger_url) as other:
-        for number in range(ROUNDS):
-            claims = await ledger.claimed(ledger.work(), Kind.VIDEO, Kind.AUDIO, id=f"r{number}")
-            first, second = await asyncio.gather(end(ledger, claims[0]), end(other, claims[1]))
-            assert {*first, *second} == {HERE, THERE}
-
-    rows = await ledger.rows("artifacts")
-    assert [row["state"] for row in rows] == ["archived"] * 2 * ROUNDS
-    assert len(await manifests(ledger)) == 2 * ROUNDS
-    assert await ledger.work("other").claim(1) == []
-
-
-async def test_of_siblings_of_which_one_expires_at_once_one_at_least_writes_the_manifest(
-    ledger: Ledger, ledger_url: str
-) -> None:
-    async def end(of: Ledger, claim: Claim) -> list[str]:
-        await store(of, claim)
-        ready = await conclude(of, claim)
-        await of.work().finish(claim)
-        return ready
-
-    async with opened(ledger_url) as other:
-        for number in range(ROUNDS):
-            video, audio = await ledger.claimed(ledger.work(), Kind.VIDEO, Kind.AUDIO, id=f"r{number}")
-            answers = await asyncio.gather(end(ledger, video), expire(other, audio))
-            assert [HERE] in answers
-
-    rows = await ledger.rows("artifacts")
-    assert {(row["kind"], row["state"]) for row in rows} == {("video", "archived"), ("audio", "expired")}
-    assert len(await manifests(ledger)) == ROUNDS
 
 
 @pytest.mark.parametrize("order", [(Kind.VIDEO, Kind.AUDIO), (Kind.AUDIO, Kind.VIDEO)])
@@ -340,23 +294,3 @@ async def test_a_sibling_that_is_announced_late_archives_the_recording_again(led
     await work.finish(late)
 
     assert await states(ledger) == {"video": "archived", "audio": "archived"}
-
-
-async def test_news_and_the_end_of_a_recording_at_once_do_not_block_each_other(
-    ledger: Ledger, ledger_url: str
-) -> None:
-    async def end(claim: Claim) -> None:
-        await conclude(ledger, claim)
-        await ledger.work().finish(claim)
-
-    async with opened(ledger_url) as other:
-        for number in range(10):
-            claims = await ledger.claimed(ledger.work(), Kind.VIDEO, Kind.AUDIO, id=f"r{number}")
-            for claim in claims:
-                await store(ledger, claim)
-            await asyncio.gather(
-                *(end(claim) for claim in claims),
-                *(other.hear(news(Kind.VIDEO, Kind.AUDIO, id=f"r{number}")) for _ in range(3)),
-            )
-
-    assert {row["state"] for row in await ledger.rows("artifacts")} == {"archived"}

@@ -1,8 +1,6 @@
 """Proves that each storage has its manifest as soon as all that goes there is there, on both databases."""
 
-import asyncio
-
-from service.model import Claim, Kind, State
+from service.model import Kind, State
 from tests.contract.ledgers import (
     HERE,
     LATER,
@@ -11,12 +9,9 @@ from tests.contract.ledgers import (
     Ledger,
     archive,
     conclude,
-    opened,
     store,
     write_manifest,
 )
-
-ROUNDS = 25
 
 
 async def states(ledger: Ledger) -> dict[str, str]:
@@ -188,63 +183,3 @@ async def test_another_recordings_files_are_none_of_a_manifests(ledger: Ledger) 
     rows = {row["recording_id"]: row["state"] for row in await ledger.rows("artifacts")}
     assert rows == {"recording": "archived", "other": "stored"}
     assert [row["recording_id"] for row in await ledger.rows("manifests")] == ["recording"]
-
-
-async def test_of_siblings_that_settle_at_once_one_at_least_is_told(ledger: Ledger, ledger_url: str) -> None:
-    async def settle(of: Ledger, claim: Claim) -> list[str]:
-        await store(of, claim)
-        return await of.work().settle(claim, {})
-
-    async with opened(ledger_url) as other:
-        for number in range(ROUNDS):
-            video, audio = await ledger.claimed(ledger.work(), Kind.VIDEO, Kind.AUDIO, id=f"r{number}")
-            for claim in (video, audio):
-                await ledger.work().route(claim, [HERE])
-            answers = await asyncio.gather(settle(ledger, video), settle(other, audio))
-            assert [HERE] in answers
-
-
-async def test_of_siblings_that_fail_elsewhere_at_once_one_at_least_is_told(
-    ledger: Ledger, ledger_url: str
-) -> None:
-    async with opened(ledger_url) as other:
-        for number in range(ROUNDS):
-            video, audio = await ledger.claimed(ledger.work(), Kind.VIDEO, Kind.AUDIO, id=f"r{number}")
-            for claim in (video, audio):
-                await store(ledger, claim, HERE)
-                await ledger.work().route(claim, [THERE])
-            answers = await asyncio.gather(
-                conclude(ledger, video, {THERE: LATER}), conclude(other, audio, {THERE: LATER})
-            )
-            await asyncio.gather(ledger.work().finish(video), other.work().finish(audio))
-            assert [HERE] in answers
-
-    copies = await ledger.rows("copies")
-    assert {(row["storage"], row["state"]) for row in copies} == {(HERE, "archived"), (THERE, "waiting")}
-
-
-async def test_of_two_that_write_one_manifest_the_one_that_knew_less_writes_again(
-    ledger: Ledger, ledger_url: str
-) -> None:
-    async def sibling(of: Ledger, claim: Claim) -> None:
-        await store(of, claim)
-        await conclude(of, claim)
-        await of.work().finish(claim)
-
-    async with opened(ledger_url) as other:
-        for number in range(ROUNDS):
-            # The second is announced when the first was already told to write.
-            (video,) = await ledger.claimed(ledger.work(), Kind.VIDEO, id=f"r{number}")
-            await store(ledger, video)
-            assert await ledger.work().settle(video, {}) == [HERE]
-            (audio,) = await ledger.claimed(ledger.work(), Kind.AUDIO, id=f"r{number}")
-
-            async def write(claim: Claim) -> None:
-                while not await write_manifest(ledger, claim, HERE):
-                    pass
-                await ledger.work().finish(claim)
-
-            await asyncio.gather(write(video), sibling(other, audio))
-
-    assert {row["state"] for row in await ledger.rows("artifacts")} == {"archived"}
-    assert {row["state"] for row in await ledger.rows("copies")} == {"archived"}

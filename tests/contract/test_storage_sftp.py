@@ -595,12 +595,31 @@ async def test_a_real_server_that_stands_still_is_unavailable() -> None:
             assert await read(storage, FILE.key) == FILE.body
 
 
-async def test_an_idle_connection_is_not_given_up(double: SftpServerDouble, place: Place) -> None:
+async def test_a_server_that_is_not_asked_anything_may_be_silent(
+    double: SftpServerDouble, place: Place
+) -> None:
     async with opened(place.config, silence_s=0.05) as storage:
         await storage.stat("nothing")
         await asyncio.sleep(0.2)
         await storage.stat("nothing")
     assert double.connections_ever == 1
+
+
+async def test_a_connection_without_use_is_closed_and_one_in_use_is_not(
+    double: SftpServerDouble, place: Place
+) -> None:
+    async with opened(place.config, idle_s=0.05) as storage:
+        await FILE.put(storage)
+        blocks = storage.read(FILE.key)
+        begin = await anext(blocks)
+        await asyncio.sleep(0.2)
+        rest = [block async for block in blocks]
+        assert b"".join([begin, *rest]) == FILE.body
+        assert double.connections_ever == 1
+        while double.connections:  # noqa: ASYNC110 - it is in another thread
+            await asyncio.sleep(0.01)
+        await storage.stat("nothing")
+        assert double.connections_ever == 2
 
 
 async def test_parts_go_on_after_the_server_restarted() -> None:
