@@ -23,6 +23,9 @@ _SILENCE_S = 60.0
 _IDLE_S = 60.0
 _CLEAN_UP_S = 10.0
 
+_SOME = 1024 * 1024
+"""Bytes for which there is room unless the disk is full."""
+
 
 class SftpStorage:
     """Objects as files in a folder on a server.
@@ -51,7 +54,7 @@ class SftpStorage:
     async def begin(self, key: str, attributes: Attributes) -> str:
         """See :class:`~service.storage.Storage`."""
         upload_id = secrets.token_hex(8)
-        async with self._connected() as connection:
+        async with self._connected(writes=1) as connection:
             await create(connection, self._temporary(key, upload_id))
         return upload_id
 
@@ -82,7 +85,7 @@ class SftpStorage:
         """See :class:`~service.storage.Storage`."""
         size = sum(part.size for part in parts)
         temporary, final = self._temporary(upload.key, upload.id), self._path(upload.key)
-        async with self._connected(writes=size) as connection:
+        async with self._connected(writes=_SOME) as connection:
             found = await size_of(connection, temporary)
             if found is None:
                 if not await holds(connection, final, size, checksum):

@@ -30,7 +30,6 @@ _MOST_BLOCK = 256 * 1024
 _AHEAD = 2 * 1024 * 1024
 """Bytes under way on one connection, to either side: what OpenSSH takes ahead."""
 
-
 _CLOSE_S = 3.0
 
 LOST = (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.DisconnectError, OSError, EOFError)

@@ -74,12 +74,9 @@ class Login:
                 shown.append(client)
             except asyncssh.KeyExchangeFailed as error:
                 if not shown:
-                    raise StorageRefused(
-                        f"no cipher or key in common: {error.reason}",
-                        mend="let the server offer what OpenSSH has offered since 6.5 (2014)",
-                    ) from error
+                    raise self._nothing_in_common(error) from error
             else:
-                self._kinds = (algorithms, *self._kinds)
+                self._kinds = (algorithms, *(kind for kind in self._kinds if kind != algorithms))
                 self._note(client)
                 return session
         raise self._not_known(shown)
@@ -113,6 +110,15 @@ class Login:
                 fingerprint=client.fingerprint,
                 mend=f"if it is the server's, set host_key_fingerprint to {client.fingerprint}",
             )
+
+    def _nothing_in_common(self, error: asyncssh.KeyExchangeFailed) -> StorageRefused:
+        if self._config.known_hosts:
+            mend = (
+                "see whether the server still has a key of the kind that known_hosts has (ssh-keyscan HOST)"
+            )
+        else:
+            mend = "let the server offer what OpenSSH has offered since 6.5 (2014)"
+        return StorageRefused(f"no key or cipher in common: {error.reason}", mend=mend)
 
     def _not_known(self, shown: Sequence["_Client"]) -> StorageRefused:
         keys = ", ".join(f"{client.kind} {client.fingerprint}" for client in shown)
@@ -257,10 +263,9 @@ def _shut_out(config: SftpConfig) -> StorageRefused:
 
 
 def _dropped(client: _Client, error: Exception) -> StorageUnavailable:
-    reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or type(error).__name__
     if client.is_in:
         return StorageUnavailable(
-            f"the server let the account in, then hung up: {reason}",
+            "the server let the account in, then hung up",
             mend="look into the server's log (is the ChrootDirectory root's alone?)",
         )
     too_many = getattr(error, "code", None) == asyncssh.DISC_TOO_MANY_CONNECTIONS
@@ -269,4 +274,5 @@ def _dropped(client: _Client, error: Exception) -> StorageUnavailable:
             "the server hung up before it said what it is: too many connections at once, most likely",
             mend="let the server take more of them (sshd_config: MaxStartups)",
         )
+    reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or type(error).__name__
     return StorageUnavailable(reason, mend=_WHERE)

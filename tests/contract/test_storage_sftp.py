@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from asyncssh.constants import FXP_CLOSE, FXP_OPEN, FXP_STAT, FXP_WRITE
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as ecdsa_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from structlog.testing import capture_logs
 
@@ -120,6 +122,15 @@ async def test_a_server_with_another_key_is_told_nothing(
     if "@revoked" not in str(fields):
         assert any(key.fingerprint in str(refused.value) for key in openssh.host_keys)
     assert "nobody-in-particular" not in openssh.log()
+
+
+async def test_a_kind_of_key_that_the_server_has_not_is_told(double: SftpServerDouble) -> None:
+    known = SshKey(ecdsa_key(SECP256R1())).known_as("127.0.0.1", double.port)
+    config = double.storage_config("", host_key_fingerprint=None, known_hosts=known)
+    async with opened(config) as storage:
+        with pytest.raises(StorageRefused, match="in common") as refused:
+            await storage.stat("nothing")
+    assert "known_hosts" in refused.value.mend
 
 
 async def test_a_key_taken_at_first_use_is_told_loudly_and_held_to(tmp_path: Path) -> None:
@@ -307,7 +318,7 @@ async def test_parts_share_what_connections_the_server_gives(double: SftpServerD
                 await file.store(storage)
                 await storage.remove(file.key)
         assert double.connections_ever in used
-    assert double.turned_away == 1  # and it is not pressed
+    assert double.turned_away <= 3  # and it is not pressed with every part
 
 
 # ---- folders and names

@@ -19,12 +19,14 @@ from tests.doubles.ssh_keys import SshKey
 
 __all__ = ["EXTENSIONS", "RENAMES", "SftpServerDouble"]
 
-EXTENSIONS = frozenset(
+EXTENSIONS: frozenset[bytes | int] = frozenset(
     name for name, _ in SFTPServerHandler._extensions if name not in {b"newline", b"vendor-id"}
 )
 """All that goes beyond version 3 of the protocol."""
 
-RENAMES = frozenset({b"posix-rename@openssh.com", b"hardlink@openssh.com", FXP_RENAME})
+RENAMES: frozenset[bytes | int] = frozenset(
+    {b"posix-rename@openssh.com", b"hardlink@openssh.com", FXP_RENAME}
+)
 """All that gives a file another name."""
 
 

@@ -25,7 +25,7 @@ PART = 8 * MIB
 SIZE = 3 * PART + 12_345
 
 
-@pytest.mark.parametrize("kind", sorted(PLACES))
+@pytest.mark.parametrize("kind", ["local", "seaweedfs", "azurite", "gcs", "sftp-openssh", "sftp-bare"])
 def test_after_a_kill_half_way_only_the_parts_in_flight_are_moved_again(
     kind: str, tmp_path: Path, sender: Sender, request: pytest.FixtureRequest
 ) -> None:
