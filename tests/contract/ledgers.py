@@ -139,9 +139,16 @@ async def conclude(
     """Settle how a try went, and write the manifests that are left to it: returns in which storages."""
     ready = await ledger.work().settle(claim, troubles or {}, expired=expired)
     for storage in ready:
-        while not await write_manifest(ledger, claim, storage):
-            pass
+        await write_manifest_until_whole(ledger, claim, storage)
     return ready
+
+
+async def write_manifest_until_whole(ledger: Ledger, claim: Claim, storage: str) -> None:
+    """Write the manifest again while something has come to it; a few times, and it has to be whole."""
+    for _ in range(9):
+        if await write_manifest(ledger, claim, storage):
+            return
+    raise AssertionError("the manifest never names all that is there")
 
 
 async def write_manifest(ledger: Ledger, claim: Claim, storage: str) -> bool:

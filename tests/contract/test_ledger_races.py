@@ -21,6 +21,7 @@ from tests.contract.ledgers import (
     opened,
     store,
     write_manifest,
+    write_manifest_until_whole,
 )
 
 ROUNDS = 20
@@ -161,8 +162,7 @@ async def test_of_two_that_write_one_manifest_the_one_that_knew_less_writes_it_a
     ledger: Ledger, ledger_url: str
 ) -> None:
     async def write(claim: Claim) -> None:
-        while not await write_manifest(ledger, claim, HERE):
-            pass
+        await write_manifest_until_whole(ledger, claim, HERE)
         await ledger.work().finish(claim)
 
     async with opened(ledger_url) as other:
