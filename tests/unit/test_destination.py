@@ -1,0 +1,118 @@
+"""Proves that a storage in trouble is left alone for a while, and for no longer."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from service.budget import Gate
+from service.destination import Destination
+from service.errors import (
+    NameTaken,
+    StorageError,
+    StorageMismatch,
+    StorageRefused,
+    StorageThrottled,
+    StorageUnavailable,
+    UploadLost,
+)
+from service.retry import PART_ATTEMPTS
+from service.storage import Storage
+
+
+class Rig:
+    """A destination on a clock of its own; pauses are noted, not waited for."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.delays: list[float] = []
+        self.gate = Gate(8, clock=lambda: self.now)
+        self.destination = Destination(
+            "main",
+            cast("Storage", None),
+            gate=self.gate,
+            clock=lambda: self.now,
+            sleep=self._sleep,
+            jitter=lambda: 0.5,
+        )
+
+    async def _sleep(self, delay_s: float) -> None:
+        self.delays.append(delay_s)
+
+    async def ask(self, *answers: StorageError | str) -> str:
+        """One request that is answered thus, try by try."""
+        left = list(answers)
+
+        async def answer() -> str:
+            await asyncio.sleep(0)
+            found = left.pop(0)
+            if isinstance(found, StorageError):
+                raise found
+            return found
+
+        return await self.destination.requested(answer)
+
+
+async def test_a_request_is_sent_again_while_the_storage_is_unavailable() -> None:
+    rig = Rig()
+
+    assert await rig.ask(StorageUnavailable(), StorageThrottled(retry_after_s=7.0), "done") == "done"
+
+    assert rig.delays == [0.1875, 7.0]
+    assert rig.gate.limit == 4  # narrowed once, by the one that asked for it
+
+
+async def test_what_is_left_of_the_failure_is_raised_after_the_last_try() -> None:
+    rig = Rig()
+    with pytest.raises(StorageUnavailable, match="last"):
+        await rig.ask(*[StorageUnavailable("first")] * (PART_ATTEMPTS - 1), StorageUnavailable("last"))
+    assert len(rig.delays) == PART_ATTEMPTS - 1
+
+
+@pytest.mark.parametrize("family", [StorageRefused, NameTaken, UploadLost, StorageMismatch])
+async def test_what_trying_again_cannot_help_is_raised_at_once(family: type[StorageError]) -> None:
+    rig = Rig()
+    with pytest.raises(family):
+        await rig.ask(family())
+    assert rig.delays == []
+
+
+@pytest.mark.parametrize("family", [StorageUnavailable, StorageThrottled, StorageRefused])
+def test_after_a_failure_that_may_be_everybodys_the_others_wait_a_little(family: type[StorageError]) -> None:
+    rig, error = Rig(), family("down")
+
+    rig.destination.failed(error)
+
+    assert rig.destination.trouble is error
+    rig.now = 2.0
+    assert rig.destination.trouble is None
+
+
+@pytest.mark.parametrize("family", [NameTaken, UploadLost, StorageMismatch])
+def test_a_failure_of_one_file_alone_holds_up_no_other(family: type[StorageError]) -> None:
+    rig = Rig()
+    rig.destination.failed(family())
+    assert rig.destination.trouble is None
+
+
+def test_the_pause_grows_with_every_failure_up_to_half_a_minute() -> None:
+    rig, pauses = Rig(), []
+    for _ in range(8):
+        rig.destination.failed(StorageRefused())
+        began = rig.now
+        while rig.destination.trouble is not None:
+            rig.now += 1
+        pauses.append(rig.now - began)
+    assert pauses == [2, 4, 8, 16, 30, 30, 30, 30]
+
+
+async def test_an_answer_ends_the_trouble() -> None:
+    rig = Rig()
+    rig.destination.failed(StorageUnavailable())
+
+    await rig.ask("done")
+
+    assert rig.destination.trouble is None
+    rig.destination.failed(StorageUnavailable())
+    rig.now = 2.0
+    assert rig.destination.trouble is None
