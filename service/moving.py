@@ -104,7 +104,7 @@ class Mover:
 
     async def _move(self, claim: Claim, targets: Sequence[Target], began_at: float) -> None:
         complete = partial(self._complete, claim, began_at)
-        await self.transfer.each(targets, partial(self._load, claim))
+        await self.transfer.each(targets, partial(self._load, claim), lag_s=self.transfer.lag_s)
         moved = [target for target in targets if _size(target.parts) == claim.size and target.upload]
         await self.transfer.each(moved, complete)
         targets = [target for target in targets if target.is_open]
@@ -216,7 +216,7 @@ class Mover:
                 # A session begun while the source told no size knows it now.
                 target.upload = replace(target.upload, size=identity.size)
 
-        await self.transfer.each(targets, begin)
+        await self.transfer.each(targets, begin, lag_s=self.transfer.lag_s)
 
     async def _begin(self, claim: Claim, target: Target, identity: Identity, part_size: int) -> None:
         """Open a session and settle it in the ledger. Were it not settled, it is aborted again."""

@@ -232,7 +232,8 @@ class Transfer:
                 task.done() and target.failure is None for task, target in tasks.items()
             ):
                 _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if pending:
+            ours = any(task.done() and task.exception() for task in tasks)  # a lost lease, say
+            if pending and not ours:
                 await asyncio.wait(pending, timeout=lag_s)
             for task, target in tasks.items():
                 if not task.done():
