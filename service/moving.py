@@ -141,8 +141,8 @@ class Mover:
         if any(target.upload for target in targets):
             await begin()
         size = await self.transfer.stream(opened, part_size, targets, begin=begin, put=put)
-        if size is None:
-            return
+        if size is None or not any(target.is_open for target in targets):
+            return  # put whole, or read no further because no storage takes it
         self._check_end(claim, opened, size)
         for target in targets:
             if target.is_open and target.upload:

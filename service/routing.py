@@ -33,13 +33,13 @@ class Rule:
 
     def fits(self, artifact: Artifact, recording: Recording) -> bool:
         """Whether every condition holds. What the provider did not tell fits no condition."""
-        title = (recording.title or "").casefold()
+        told = [] if recording.title is None else [recording.title.casefold()]
         return (
             (not self.organization_id or recording.organization_id in self.organization_id)
             and (not self.meeting_id or recording.meeting_id in self.meeting_id)
             and (
                 not self.title
-                or any(fnmatch.fnmatchcase(title, pattern.casefold()) for pattern in self.title)
+                or any(fnmatch.fnmatchcase(title, each.casefold()) for title in told for each in self.title)
             )
             and (not self.kind or artifact.kind in self.kind)
         )
@@ -74,7 +74,7 @@ class Routing:
         rules = _rules(given.get("rules"), faults)
         _compare(storages, rules, faults)
         if faults:
-            raise ValueError("\n".join(faults))
+            raise ValueError("\n".join(dict.fromkeys(faults)))
         known = {name: config for name, config in storages.items() if config is not None}
         return cls(known, tuple(rules) or (Rule(tuple(known)),))
 
@@ -89,18 +89,21 @@ def _storages(given: object, faults: list[str]) -> dict[str, StorageConfig | Non
         faults.append("storages: is not an object that names at least one storage_config")
         return {}
     found: dict[str, StorageConfig | None] = {}
-    places: dict[str, str] = {}
-    for name, config in given.items():
-        found[name] = None
-        if not name.strip():
-            faults.append("storages: a name is blank")
+    places: dict[object, str] = {}
+    for index, (name, config) in enumerate(given.items()):
+        found[name], where = None, f"storages.{name}"
+        if not name.strip() or not name.isprintable():
+            where = f"storages[{index}]"
+            faults.append(f"{where}: its name is blank or cannot be printed")
         try:
             found[name] = parsed = parse_storage_config(config)
         except ValueError as error:
-            faults += [f"storages.{name}.{line}" for line in str(error).splitlines()]
+            faults += [f"{where}.{line}" for line in str(error).splitlines()]
             continue
-        if (other := places.setdefault(parsed.label, name)) != name:
-            faults.append(f"storages.{name}: is the same place as storages.{other}")
+        # Buckets of one name, at two stores or in two accounts, have one label.
+        place = (parsed.label, getattr(parsed, "endpoint", None))
+        if (other := places.setdefault(place, where)) != where:
+            faults.append(f"{where}: is the same place as {other}")
     return found
 
 
@@ -144,15 +147,17 @@ def _texts(given: object, where: str, faults: list[str]) -> tuple[str, ...]:
 
 
 def _compare(storages: Mapping[str, object], rules: Sequence[Rule], faults: list[str]) -> None:
+    told = {fault.partition(":")[0].partition(".")[0] for fault in faults}
     for index, rule in enumerate(rules):
         faults += [
             f"rules[{index}].to: names a storage that is not among storages"
             for name in rule.to
             if name not in storages
         ]
-        if rule.is_unconditional and index < len(rules) - 1:
+        # Of a rule with faults it is not known what it was to say.
+        if rule.is_unconditional and index < len(rules) - 1 and f"rules[{index}]" not in told:
             faults.append(f"rules[{index}]: has no conditions, so the rules after it are never reached")
     if rules and not rules[-1].is_unconditional:
         faults.append("rules: the last one must have no conditions, so that every recording has a place")
-    if not rules and len(storages) > 1:
+    if not rules and len(storages) > 1 and "rules" not in told:
         faults.append("rules: is missing: there are several storages")

@@ -138,7 +138,8 @@ class Transfer:
         """Move a source that is one stream: read in order, stored several parts at once. Returns its size.
 
         If no target has a session, ``begin`` is called to open theirs when it turns out to be more than one
-        part; else ``put`` with all of it, and None returned. Parts that are done are read again, because
+        part; else ``put`` with all of it, and None returned. Where no target is open any more it is read no
+        further, and the size is that of what was read. Parts that are done are read again, because
         there is no other way past them, and compared, not stored again.
         """
         pieces = opened.stream(part_size)
@@ -237,7 +238,8 @@ class Transfer:
                 await asyncio.wait(pending, timeout=lag_s)
             for task, target in tasks.items():
                 if not task.done():
-                    target.failure = StorageUnavailable("it does not keep up with the other storage")
+                    late = StorageUnavailable("it does not keep up with the other storage")
+                    target.failure = target.failure or late  # another part's tells more
         finally:
             # The parts' memory is theirs until they have ended.
             for task in tasks:

@@ -1,7 +1,7 @@
 """Proves that a part is read once for all copies, and that no storage's trouble is another's."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from service.errors import (
     StorageUnavailable,
     UploadLost,
 )
+from service.model import Stored
 from service.retry import PART_ATTEMPTS
 from service.transfer import Target, joined
 from tests.unit.moving import BODY, COUNT, PART, Hook, Reading, Rig, at_once, hang, turns
@@ -376,6 +377,48 @@ def test_what_a_dropped_request_says_at_its_end_is_its_copy_s_failure() -> None:
         await rig.ranges()
         rig.assert_whole(0)
         assert isinstance(rig.failures[1], StorageError)
+        rig.assert_idle()
+
+    at_once(main())
+
+
+def test_a_drop_does_not_hide_what_another_part_told() -> None:
+    def lose(number: int) -> Awaitable[object]:
+        if number == 2:
+            raise UploadLost("upload")
+        return asyncio.Event().wait()
+
+    async def main() -> None:
+        rig = Rig(None, lose, lanes=2)
+        await rig.ranges()
+        rig.assert_whole(0)
+        assert isinstance(rig.failures[1], UploadLost)
+
+    at_once(main())
+
+
+async def test_what_has_ended_gets_no_job() -> None:
+    rig = Rig(None, None, None)
+    rig.targets[0].failure = StorageRefused("full")
+    rig.targets[1].stored = Stored("key", 1, "etag")
+    done = []
+
+    async def job(target: Target) -> None:
+        done.append(target)
+
+    await rig.transfer.each(rig.targets, job)
+
+    assert done == rig.targets[2:]
+
+
+def test_a_lost_lease_waits_for_no_other_storage() -> None:
+    async def main() -> None:
+        rig = Rig(None, hang())
+        rig.on_keep = failing(LeaseLost("artifact"))
+        moving = timed(rig.ranges())
+        with pytest.raises(LeaseLost):
+            await moving
+        assert asyncio.get_running_loop().time() == 0
         rig.assert_idle()
 
     at_once(main())
