@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -148,10 +150,10 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
         connection.isolation_level = None  # the driver leaves BEGIN to the listener below
         cursor = connection.cursor()
         # The time-out comes first: switching to WAL needs a lock that another process may hold.
-        for pragma in (
-            f"busy_timeout={_BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"
-        ):  # fmt: skip
-            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+        _switch_to_wal(cursor)
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
     @event.listens_for(engine, "begin")
@@ -160,6 +162,20 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    # Of two that switch a new file at once, each may hold what the other waits for: there SQLite refuses one
+    # on the spot, whatever the time-out (https://www.sqlite.org/c3ref/busy_handler.html).
+    patience_until = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > patience_until:
+                raise
+            time.sleep(0.01)
 
 
 def _migrate(connection: Connection) -> None:

@@ -45,6 +45,16 @@ async def test_processes_that_start_at_once_on_an_empty_database_all_succeed(emp
             await database.close()
 
 
+async def test_a_new_file_is_opened_by_many_at_once_time_after_time(tmp_path: Path) -> None:
+    for time_ in range(20):  # one alone seldom meets the moment in which two switch the file to WAL
+        databases = [Database(f"sqlite:///{tmp_path}/{time_}.db") for _ in range(4)]
+        try:
+            await asyncio.gather(*(database.migrate() for database in databases))
+        finally:
+            for database in databases:
+                await database.close()
+
+
 async def test_the_migrated_schema_is_the_one_that_the_statements_are_written_for(empty_url: str) -> None:
     async with opened(empty_url) as ledger:
         await ledger.database.migrate()
