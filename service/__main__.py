@@ -87,6 +87,23 @@ def status(
 
 
 @app.command()
+def backfill(
+    since: Annotated[
+        str | None, typer.Option(help="Only what was recorded since this day or time (ISO 8601).")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Only what was recorded until then.")] = None,
+    meeting: Annotated[str | None, typer.Option(help="Only this meeting's, by its id.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is new, and change nothing.")] = False,
+) -> None:
+    """Ask the provider for every recording that it still keeps, and have them archived."""
+    settings = load_settings()
+    configure_logging(level="warning", form=settings.log_format, secrets=settings.secrets)
+    from service.backfill import backfill as run
+
+    _run(run(settings, Console(), since=since, until=until, meeting_id=meeting, dry_run=dry_run))
+
+
+@app.command()
 def verify(
     manifests: Annotated[
         list[str] | None,

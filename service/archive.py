@@ -1,31 +1,32 @@
 """One artifact, from its claim to its manifests. Every step may run twice."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from service import __version__
-from service.destination import Destination
+from service.destination import Destination, Destinations
 from service.errors import (
     NameTaken,
     ObjectMissing,
     SourceError,
     StorageError,
     StorageMismatch,
+    StorageRefused,
 )
 from service.ledger import Trouble, View, Work
-from service.manifest import Manifest, parse, render
-from service.model import Attributes, Claim, State
+from service.ledger.view import Holding
+from service.links import Links
+from service.manifest import parse, render
+from service.manifests import new_manifest_keys, read_text
+from service.model import Attributes, Claim, Scope, State
 from service.moving import Mover
-from service.naming import safe
 from service.retry import artifact_delay_s
 from service.routing import Routing
 from service.storage import Storage
 from service.telemetry import Metrics
 from service.transfer import Target, checksum_of
-
-_MANIFEST_LIMIT = 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -34,14 +35,17 @@ log = structlog.get_logger()
 class Archivist:
     """Archives claimed artifacts, a copy in each storage that the routing names.
 
+    ``from_provider``: a recording's own ``storage_config`` at the provider comes before the routing's rules.
     ``jitter`` is random in [0, 1).
     """
 
     work: Work
     view: View
     mover: Mover
-    destinations: Mapping[str, Destination]
+    destinations: Destinations
     routing: Routing
+    links: Links
+    from_provider: bool
     metrics: Metrics
     jitter: Callable[[], float]
 
@@ -72,6 +76,7 @@ class Archivist:
     async def give_up(self, claim: Claim) -> None:
         """End a claim whose file is gone for certain and stored nowhere, and free what was moved of it."""
         claim = await self.work.current(claim)
+        await self.destinations.open(copy.storage for copy in claim.copies)
         begun = [copy for copy in claim.copies if copy.upload_id and copy.storage in self.destinations]
         for target in [self.mover.target(claim, copy) for copy in begun]:
             try:
@@ -83,13 +88,34 @@ class Archivist:
 
     async def _routed(self, claim: Claim) -> Claim:
         """The claim with its copies: chosen once, and again only for storages that are no longer there."""
+        await self.destinations.open(copy.storage for copy in claim.copies)
         left = [copy for copy in claim.copies if copy.storage not in self.destinations]
         drop = [copy.storage for copy in left if copy.state is State.WAITING]
         if claim.copies and not drop:
             return claim
-        names = self.routing.storages_for(claim.artifact, claim.recording)
+        names = await self._chosen(claim)
+        await self.destinations.open(names)
         await self.work.route(claim, names, drop=drop)
         return await self.work.current(claim)
+
+    async def _chosen(self, claim: Claim) -> tuple[str, ...]:
+        """Where it goes: as the recording's own ``storage_config`` says if that counts, else by the rules."""
+        by_rules = self.routing.storages_for(claim.artifact, claim.recording)
+        if not self.from_provider:
+            return by_rules
+        told = claim.recording.storage_config or await self.links.storage_config(claim.recording)
+        if told is None and by_rules:
+            return by_rules
+        name = self.routing.storage_of(told) if told else None
+        if name is not None:
+            return (name,)
+        if by_rules:
+            log.warning("storage_of_recording_not_configured", storage_config=told, taken=list(by_rules))
+            return by_rules
+        raise StorageRefused(
+            f"no configured storage is that of the recording: {told or 'it has none'}",
+            mend="name that storage, with its secrets, in ARCHIVER_ROUTING_FILE, or give a last rule",
+        )
 
     async def _conclude(self, claim: Claim, targets: Sequence[Target] = (), *, expired: bool = False) -> None:
         """Settle how each copy went, and write the manifests for which this was the last thing to come."""
@@ -99,7 +125,9 @@ class Archivist:
             if target.failure is not None
         }
         failures = []
-        for name in await self.work.settle(claim, troubles, expired=expired):
+        ready = await self.work.settle(claim, troubles, expired=expired)
+        await self.destinations.open(ready)
+        for name in ready:
             if name not in self.destinations:
                 log.error("storage_not_configured", storage=name)
                 continue
@@ -119,7 +147,7 @@ class Archivist:
         assert delay_s is not None  # a storage's failure is never the end
         if target.was_tried:
             target.destination.failed(error)
-            self.metrics.artifacts.labels(claim.artifact.kind, "failed").inc()
+            self.metrics.artifacts.labels(claim.recording.app, claim.artifact.kind, "failed").inc()
             log.warning(
                 "try_failed",
                 storage=name,
@@ -135,45 +163,42 @@ class Archivist:
         """Write what the ledger knows of the recording in this storage, until nothing has come meanwhile."""
         storage, recording_id = destination.storage, claim.artifact.recording_id
         while True:
-            recording, archived, expired = await self.view.recording(recording_id, destination.name)
-            key = await _manifest_key(storage, archived[0].key, recording.id)
-            body = render(recording, archived, expired, storage=storage.label, version=__version__)
-            attributes = Attributes(
-                recording.id, "application/json", recording.id, recording.meeting_id, recording.session_id
+            holding = await self.view.recording(recording_id, destination.name)
+            key, before = await _manifest_place(storage, holding)
+            body = render(
+                holding.recording,
+                holding.archived,
+                holding.expired,
+                storage=storage.label,
+                version=__version__,
+                before=parse(before) if before else None,
             )
-            view = memoryview(body)
-            await destination.put(key, view, checksum_of(view), attributes, replace=True)
-            ids = {entry.artifact_id for entry in archived}
+            if body != before:
+                attributes = Attributes.of(recording_id, "application/json", holding.recording)
+                view = memoryview(body)
+                await destination.put(key, view, checksum_of(view), attributes, replace=True)
+            ids = {entry.artifact_id for entry in holding.archived}
             if await self.work.manifest_written(claim, destination.name, key=key, artifact_ids=ids):
                 break
         log.info(
-            "recording_archived",
+            "session_archived" if claim.recording.scope is Scope.SESSION else "recording_archived",
             storage=destination.name,
             manifest_key=key,
-            files=len(archived),
-            expired=expired,
+            files=len(holding.archived),
+            expired=list(holding.expired),
         )
 
 
-async def read_manifest(storage: Storage, key: str) -> Manifest:
-    """The manifest under ``key``. Raises ``ObjectMissing``, or ``StorageMismatch`` if it is not one."""
-    text = b""
-    async for chunk in storage.read(key):
-        text += chunk
-        if len(text) > _MANIFEST_LIMIT:
-            raise StorageMismatch("this is too large for a manifest")
-    return parse(text)
-
-
-async def _manifest_key(storage: Storage, key: str, recording_id: str) -> str:
-    """Beside the first artifact; by another name if something else already has that one."""
-    manifest_key = f"{key}.json"
-    try:
-        if (await read_manifest(storage, manifest_key)).recording_id == recording_id:
-            return manifest_key
-    except ObjectMissing:
-        return manifest_key
-    except (StorageMismatch, NameTaken):
-        pass  # something of somebody else's
-    folder, slash, name = key.rpartition("/")
-    return folder + slash + safe(f"{name}.{recording_id}.json")
+async def _manifest_place(storage: Storage, holding: Holding) -> tuple[str, bytes | None]:
+    """The manifest's key, and what lies there of it; never under what something else has."""
+    known = [holding.manifest_key] if holding.manifest_key else []
+    for key in (*known, *new_manifest_keys(holding.recording, holding.archived[0])):
+        try:
+            before = await read_text(storage, key)
+            if parse(before).recording_id == holding.recording.id:
+                return key, before
+        except ObjectMissing:
+            return key, None
+        except (StorageMismatch, NameTaken):
+            continue  # something of somebody else's
+    raise NameTaken(key)

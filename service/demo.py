@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from service.archive import read_manifest
 from service.errors import ArchiverError
 from service.ledger import Database, View
+from service.manifests import read_manifest
 from service.model import Checksum, State
 from service.settings import PREFIX
 from service.status import size_text

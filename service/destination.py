@@ -1,6 +1,7 @@
-"""A storage as the worker sees it: by its name, with a bound on its requests, and known to be in trouble."""
+"""Storages as the worker sees them: by name, with a bound on their requests, and known to be in trouble."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from service.budget import Gate
@@ -82,3 +83,34 @@ class Destination:
     def trouble(self) -> StorageError | None:
         """Why no file should be tried here at the moment: the slots are for storages that take them."""
         return self._trouble if self._failures and self._clock() < self._paused_until else None
+
+
+class Destinations(Mapping[str, Destination]):
+    """The storages that are open, by their names; one that was not needed before is opened when it is."""
+
+    def __init__(self, opener: Callable[[str], Awaitable[Destination | None]]) -> None:
+        """``opener`` opens the storage of a name; None if there is none of that name."""
+        self._opener = opener
+        self._open: dict[str, Destination] = {}
+        self._opening = asyncio.Lock()
+
+    async def open(self, names: Iterable[str]) -> None:
+        """Have these open, as far as they are configured."""
+        for name in names:
+            async with self._opening:
+                if name not in self._open and (destination := await self._opener(name)) is not None:
+                    self._open[name] = destination
+
+    async def close(self) -> None:
+        """Close every storage."""
+        for destination in self._open.values():
+            await destination.storage.close()
+
+    def __getitem__(self, name: str) -> Destination:
+        return self._open[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._open)
+
+    def __len__(self) -> int:
+        return len(self._open)

@@ -64,6 +64,29 @@ class Draining(ArchiverError):
     """The service is stopping; what was moved is kept, and the rest goes on after the next start."""
 
 
+# ---- the provider's API
+
+
+class ProviderError(ArchiverError):
+    """The provider's API does not do it."""
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider's API cannot be asked now."""
+
+
+class ProviderRefused(ProviderError):
+    """The provider's API refuses the credentials."""
+
+
+class ProviderMissing(ProviderError):
+    """The provider has nothing by that id."""
+
+
+class ProviderRejected(ProviderError):
+    """The provider's API does not take the request."""
+
+
 # ---- source
 
 

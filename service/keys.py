@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
+from service.apps import App
 from service.errors import KeyUnavailable
 from service.model import Provider
-from service.settings import Settings
 from service.signature import KEY_URLS
 
 _FETCH_S = 2.0
@@ -24,11 +24,9 @@ class KeyAnswer:
     told_at: float | None
 
 
-def key_urls(settings: Settings) -> Mapping[Provider, str]:
-    """Where each provider's key is fetched."""
-    if settings.webhook_key_url:
-        return dict.fromkeys(KEY_URLS, settings.webhook_key_url)
-    return KEY_URLS
+def key_urls(app: App) -> Mapping[Provider, str]:
+    """Where the keys that sign an app's deliveries are fetched, for either family of headers."""
+    return dict.fromkeys(KEY_URLS, app.key_url) if app.key_url else KEY_URLS
 
 
 @contextlib.asynccontextmanager

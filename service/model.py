@@ -6,21 +6,36 @@ Moments are seconds since the Unix epoch (names end in ``_at``), durations secon
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 from urllib.parse import quote, unquote
+
+ONLY = "default"
+"""The name of the one storage, and of the one app, where no file names several."""
 
 
 class Provider(StrEnum):
-    """Who signed a delivery, told from its headers' family."""
+    """Who signed a delivery, told from its headers' family, and whose API is asked."""
 
     DYTE = "dyte"
     REALTIMEKIT = "realtimekit"
 
 
 class Kind(StrEnum):
-    """What an artifact is."""
+    """What an artifact is, in the order in which a manifest names them."""
 
     VIDEO = "video"
     AUDIO = "audio"
+    TRACK = "track"
+    CHAT = "chat"
+    TRANSCRIPT = "transcript"
+    SUMMARY = "summary"
+
+
+class Scope(StrEnum):
+    """What a file belongs to: one recording, or a meeting's whole session, which may have several."""
+
+    RECORDING = "recording"
+    SESSION = "session"
 
 
 class State(StrEnum):
@@ -38,43 +53,57 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
-STATUS_RANK = {"INVOKED": 1, "RECORDING": 2, "PAUSED": 2, "UPLOADING": 3, "ERRORED": 4, "UPLOADED": 5}
-"""The provider's recording statuses; news of a lower rank never replaces news of a higher one."""
+STATUS_RANK = {
+    "INVOKED": 1, "RECORDING": 2, "PAUSED": 2, "UPLOADING": 3, "ERRORED": 4, "UPLOADED": 5,
+    "LIVE": 1, "ENDED": 5,
+}  # fmt: skip
+"""The provider's statuses of recordings, and of sessions; news of a lower rank never replaces higher news."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One HTTP attempt of the provider, as far as it is kept."""
+    """One HTTP attempt of the provider, as far as it is kept; ``app`` is whose it was found to be."""
 
     provider: Provider
     delivery_id: str | None
     webhook_id: str | None
+    app: str = ONLY
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What the provider says of a recording; everything but the id may be missing."""
+    """What the provider says of a recording, or of a session; everything but the id may be missing.
+
+    ``app`` is the configured organisation or app that it belongs to. ``storage_config`` is the JSON text of
+    where the customer told the provider to put it; never with a secret.
+    """
 
     id: str
     provider: Provider
     status: str
+    scope: Scope = Scope.RECORDING
+    app: str = ONLY
     organization_id: str | None = None
     meeting_id: str | None = None
     session_id: str | None = None
     title: str | None = None
     output_file_name: str | None = None
     file_size: int | None = None
+    invoked_at: float | None = None
     started_at: float | None = None
     stopped_at: float | None = None
     duration_s: float | None = None
     stop_reason: str | None = None
+    storage_config: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """One file to archive: where it is now, what it shall be called, when the provider deletes it.
 
-    ``expires_at`` is None where the news did not tell it; the ledger then counts from its arrival.
+    ``recording_id`` is what it belongs to: a recording's id, or a session's. ``track`` tells the files of a
+    track recording apart. ``expires_at`` is None where the news did not tell it; the ledger then counts from
+    its arrival.
     """
 
     recording_id: str
@@ -83,18 +112,21 @@ class Artifact:
     name: str
     announced_size: int | None = None
     expires_at: float | None = None
+    track: str | None = None
 
     @property
     def id(self) -> str:
-        """The identity: the provider's recording id and the kind, so that the same news is one artifact."""
-        return f"{self.recording_id}/{self.kind}"
+        """The identity: the provider's id and the kind (and track), so that the same news is one artifact."""
+        own = f"{self.recording_id}/{self.kind}"
+        return own if self.track is None else f"{own}/{self.track}"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A verified fact. ``recording`` is None for events that carry nothing to archive.
+    """A fact, from a verified delivery or an answer of the provider's API.
 
-    ``odd`` names the fields that should have been a link and are none.
+    ``recording`` is None for events that carry nothing to archive. ``odd`` names the fields that should have
+    been a link and are none.
     """
 
     name: str
@@ -127,9 +159,21 @@ class Attributes:
 
     artifact_id: str
     content_type: str
-    recording_id: str
+    recording_id: str | None
     meeting_id: str | None = None
     session_id: str | None = None
+
+    @classmethod
+    def of(cls, artifact_id: str, content_type: str, recording: Recording) -> Self:
+        """What is known of the recording, or of the session, that the object belongs to."""
+        is_recording = recording.scope is Scope.RECORDING
+        return cls(
+            artifact_id,
+            content_type,
+            recording.id if is_recording else None,
+            recording.meeting_id,
+            recording.session_id,
+        )
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -188,6 +232,7 @@ class Archived:
     etag: str
     content_type: str
     stored_at: float
+    track: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,3 +278,7 @@ class Claim:
     def id(self) -> str:
         """The artifact's identity."""
         return self.artifact.id
+
+    def copy(self, storage: str) -> Copy:
+        """The copy in this storage, to which the artifact is routed."""
+        return next(copy for copy in self.copies if copy.storage == storage)

@@ -5,7 +5,6 @@ import mimetypes
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
 
 import structlog
 
@@ -15,6 +14,7 @@ from service.errors import (
     LeaseLost,
     NameTaken,
     SourceChanged,
+    SourceError,
     SourceGone,
     SourceRefused,
     SourceUnavailable,
@@ -22,8 +22,9 @@ from service.errors import (
     UploadLost,
 )
 from service.ledger import Progress, Work
+from service.links import Links
 from service.model import Attributes, Checksum, Claim, Copy, Part, State, Stored, Upload
-from service.naming import KeyTemplate, candidates
+from service.placing import Placing
 from service.sibling import StoredCopy
 from service.source import Identity, Opened, Source
 from service.telemetry import Metrics
@@ -44,7 +45,8 @@ class Mover:
     progress: Progress
     source: Source
     destinations: Mapping[str, Destination]
-    template: KeyTemplate
+    placing: Placing
+    links: Links
     transfer: Transfer
     least_part_size: int
     metrics: Metrics
@@ -61,16 +63,25 @@ class Mover:
     async def store(self, claim: Claim, targets: Sequence[Target]) -> None:
         """Move the file to the targets, read once for all; each ends ``stored`` or with its ``failure``.
 
-        Begins anew a few times if the source, an upload or a name turns out another. Raises
+        Begins anew a few times if the source, an upload or a name turns out another. A link that is refused
+        is renewed, in the midst of it too, and the transfer goes on at its parts. Raises
         :class:`~service.errors.SourceError`, and :class:`~service.errors.Draining`.
         """
-        began_at = self.clock()
-        for restarts in count():
+        began_at, restarts, had_parts = self.clock(), 0, -1
+        while True:
             changed = None
             try:
                 await self._move(claim, targets, began_at)
             except SourceChanged as error:
                 changed = error
+            except (SourceRefused, SourceGone) as error:
+                parts = sum(len(target.done) for target in targets)
+                if parts == had_parts:
+                    raise  # the last link brought nothing, nor would another
+                had_parts = parts
+                await self._renew(claim, error)
+                claim = await self.work.current(claim)
+                continue
             anew = [target for target in targets if _begins_anew(target, changed)]
             if not anew:
                 return
@@ -85,6 +96,7 @@ class Mover:
                 return
             log.warning("transfer_restarted", reason=str(reasons[0]))
             claim = await self.work.current(claim)
+            restarts += 1
 
     async def free(self, claim: Claim, target: Target, *, keep_key: bool) -> None:
         """Abort what was begun of a copy, and forget it."""
@@ -94,6 +106,13 @@ class Mover:
             await target.destination.requested(lambda: storage.abort(upload))
         await self.progress.restart(claim, name, keep_key=keep_key)
         target.upload, target.done = None, {}
+
+    async def _renew(self, claim: Claim, error: SourceError) -> None:
+        """Settle a fresh link from the provider's API; raises ``error`` if there is none."""
+        fresh = await self.links.fresh(claim, error)
+        await self.progress.renewed(claim, fresh)
+        self.metrics.renewed_links.labels(claim.recording.app).inc()
+        log.info("link_renewed", reason=error.detail)
 
     async def _begin_anew(self, claim: Claim, target: Target, *, is_last: bool) -> None:
         failure, target.failure = target.failure, None
@@ -107,6 +126,7 @@ class Mover:
         await self.transfer.each(targets, partial(self._load, claim), lag_s=self.transfer.lag_s)
         moved = [target for target in targets if _size(target.parts) == claim.size and target.upload]
         await self.transfer.each(moved, complete)
+        await self.transfer.each(targets, partial(self.placing.place, claim), lag_s=self.transfer.lag_s)
         targets = [target for target in targets if target.is_open]
         if not targets:
             return
@@ -199,7 +219,7 @@ class Mover:
         checksum = checksum_of(view)
 
         async def put(target: Target) -> None:
-            key, attributes = await self._place(claim, target), _attributes(claim)
+            key, attributes = _key(target), _attributes(claim)
             stored = await target.destination.put(key, view, checksum, attributes, replace=False)
             self.metrics.moved_bytes.inc(len(view))
             await self._note_stored(claim, target, stored, checksum, len(view), began_at)
@@ -221,8 +241,8 @@ class Mover:
     async def _begin(self, claim: Claim, target: Target, identity: Identity, part_size: int) -> None:
         """Open a session and settle it in the ledger. Were it not settled, it is aborted again."""
         destination, storage = target.destination, target.destination.storage
-        key, had_key = await self._place(claim, target), _copy(claim, destination.name).key is not None
-        if had_key:
+        key = _key(target)
+        if claim.copy(destination.name).key is not None:
             # A former claim had the name and no session in the ledger: one it may have opened is nobody's.
             await destination.requested(lambda: storage.abort_orphans(key))
         upload_id = await destination.requested(lambda: storage.begin(key, _attributes(claim)))
@@ -243,23 +263,6 @@ class Mover:
             size=identity.size,
             source_etag=identity.etag,
         )
-
-    async def _place(self, claim: Claim, target: Target) -> str:
-        """The artifact's name in a storage, which no other file has there; settled once."""
-        destination, storage = target.destination, target.destination.storage
-        settled = _copy(claim, destination.name).key
-        if settled is not None:
-            return settled
-        key = self.template.key(claim.artifact, claim.recording)
-        *names, last = candidates(key, claim.artifact, claim.epoch)
-        for name in names:
-            if await self.progress.reserve(claim, destination.name, name):
-                found = await destination.requested(partial(storage.stat, name))
-                if found is None or found.artifact_id == claim.id:
-                    return name
-        if await self.progress.reserve(claim, destination.name, last):
-            return last
-        raise NameTaken(last)
 
     async def _keep(self, claim: Claim, storage: str, part: Part) -> None:
         await self.progress.part_stored(claim, storage, part)
@@ -292,7 +295,7 @@ class Mover:
         )
         target.stored = stored
         self.metrics.archive_seconds.observe(took_s)
-        self.metrics.artifacts.labels(claim.artifact.kind, "stored").inc()
+        self.metrics.artifacts.labels(claim.recording.app, claim.artifact.kind, "stored").inc()
         log.info(
             "artifact_stored",
             storage=name,
@@ -322,12 +325,13 @@ def _begins_anew(target: Target, changed: ArchiverError | None) -> bool:
     )
 
 
-def _copy(claim: Claim, storage: str) -> Copy:
-    return next(copy for copy in claim.copies if copy.storage == storage)
+def _key(target: Target) -> str:
+    assert target.key is not None  # placed before anything is sent
+    return target.key
 
 
 def _upload(claim: Claim, storage: str) -> Upload | None:
-    copy = _copy(claim, storage)
+    copy = claim.copy(storage)
     if copy.key is None or copy.upload_id is None or claim.part_size is None:
         return None
     return Upload(copy.upload_id, copy.key, claim.part_size, claim.size, _attributes(claim))
@@ -335,8 +339,7 @@ def _upload(claim: Claim, storage: str) -> Upload | None:
 
 def _attributes(claim: Claim) -> Attributes:
     content_type = mimetypes.guess_type(claim.artifact.name)[0] or "application/octet-stream"
-    recording = claim.recording
-    return Attributes(claim.id, content_type, recording.id, recording.meeting_id, recording.session_id)
+    return Attributes.of(claim.id, content_type, claim.recording)
 
 
 def _size(parts: Iterable[Part]) -> int:

@@ -45,6 +45,7 @@ _TEXTS: Mapping[str, tuple[Callable[[Artifact, Recording], str | None], str]] = 
     "meeting_id": (lambda _, recording: recording.meeting_id, "unknown"),
     "session_id": (lambda _, recording: recording.session_id, "unknown"),
     "organization_id": (lambda _, recording: recording.organization_id, "unknown"),
+    "app": (lambda _, recording: recording.app, "unknown"),
     "title": (lambda _, recording: recording.title, "untitled"),
     "kind": (lambda artifact, _: artifact.kind, "unknown"),
 }
@@ -118,6 +119,8 @@ def candidates(key: str, artifact: Artifact, epoch: int) -> tuple[str, ...]:
     tags = [] if _names(key, tag := _tag(artifact.recording_id)) else [tag]
     if not _names(stem[-len(artifact.kind) - 1 :], artifact.kind):
         tags.append(artifact.kind)
+    if artifact.track is not None:  # layers may have files of one name
+        tags.append(_digest(artifact.track))
     tags.append(str(epoch))
     ends = ["".join(f"-{tag}" for tag in tags[:count]) for count in range(1, len(tags) + 1)]
     return key, *(folder + slash + _bounded(stem, end + suffix, _SEGMENT) for end in ends)

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import structlog
@@ -13,10 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.apps import App
 from service.errors import DeliveryMalformed, KeyUnavailable, LedgerUnavailable, SignatureInvalid
-from service.event import RECORDING_EVENT, parse
+from service.event import EVENTS, parse
 from service.ledger.intake import Intake, Outcome
-from service.model import Delivery, Provider
+from service.model import Delivery, Event, Provider, Scope
 from service.telemetry import Metrics
 
 FAMILIES: Final[Mapping[str, Provider]] = {"dyte": Provider.DYTE, "rtk": Provider.REALTIMEKIT}
@@ -44,17 +46,18 @@ class Receiver:
 
     def __init__(
         self,
-        keys: KeyRing,
+        senders: Mapping[KeyRing, Sequence[App]],
         intake: Intake,
         *,
-        webhook_ids: Collection[str],
         metrics: Metrics,
-        announced: Callable[[], None],
+        announced: Callable[[Event], None],
     ) -> None:
-        """``webhook_ids``: accept only these, or all if empty. ``announced`` is called when there is work."""
-        self._keys = keys
+        """``senders``: the apps whose deliveries are taken, by the keys that sign them.
+
+        ``announced`` is called with each event that brought something new.
+        """
+        self._senders = senders
         self._intake = intake
-        self._webhook_ids = frozenset(webhook_ids)
         self._metrics = metrics
         self._announced = announced
         self.app = Starlette(
@@ -75,91 +78,121 @@ class Receiver:
         provider = FAMILIES[families[0]] if families else None
         try:
             async with asyncio.timeout(ANSWER_S):
-                status, answer, event_name = await self._taken(request, families)
+                given = await self._taken(request, families)
         except TimeoutError:
-            status, answer, event_name = 503, {"error": "the delivery could not be stored in time"}, None
+            given = _Given(503, {"error": "the delivery could not be stored in time"})
         except Exception as error:
             # A fault of ours: the sender shall try again, and the log tells where it was.
             log.error("delivery_broke_off", exc_info=error)
-            status, answer, event_name = 503, {"error": "internal fault"}, None
-        outcome = str(answer.get("outcome") or status)
-        known = event_name if event_name == RECORDING_EVENT else "other" if event_name else "none"
-        self._metrics.deliveries.labels(provider or "none", known, outcome).inc()
+            given = _Given(503, {"error": "internal fault"})
+        outcome = str(given.answer.get("outcome") or given.status)
+        known = given.event_name if given.event_name in EVENTS else "other" if given.event_name else "none"
+        self._metrics.deliveries.labels(given.app or "none", provider or "none", known, outcome).inc()
         log.log(
-            logging.INFO if status < 400 else logging.WARNING,
+            logging.INFO if given.status < 400 else logging.WARNING,
             "delivery_answered",
-            status=status,
+            status=given.status,
+            app=given.app,
             provider=provider,
-            event_name=event_name,
+            event_name=given.event_name,
             milliseconds=round((time.monotonic() - began_at) * 1000, 1),
-            **answer,
+            **given.answer,
         )
         # What is left of a refused body is not read: the connection has no further use.
-        headers = {"Connection": "close"} if status in (408, 413) else None
-        return JSONResponse(answer, status_code=status, headers=headers)
+        headers = {"Connection": "close"} if given.status in (408, 413) else None
+        return JSONResponse(given.answer, status_code=given.status, headers=headers)
 
-    async def _taken(
-        self, request: Request, families: list[str]
-    ) -> tuple[int, dict[str, str | None], str | None]:
-        """Status, answer and the event's name."""
+    async def _taken(self, request: Request, families: list[str]) -> "_Given":
         if refused := _unsupported(request):
-            return 415, {"error": refused}, None
+            return _Given(415, {"error": refused})
         if not families:
-            return 401, {"error": "there is no dyte-signature or rtk-signature header"}, None
+            return _Given(401, {"error": "there is no dyte-signature or rtk-signature header"})
         try:
             async with asyncio.timeout(BODY_S):
                 body = await _body(request)
         except TimeoutError:
-            return 408, {"error": f"the body was not sent within {BODY_S:g} s"}, None
+            return _Given(408, {"error": f"the body was not sent within {BODY_S:g} s"})
         except ClientDisconnect:
-            return 408, {"error": "the sender closed the connection"}, None
+            return _Given(408, {"error": "the sender closed the connection"})
         if body is None:
-            return 413, {"error": f"the body is larger than {BODY_LIMIT} bytes"}, None
+            return _Given(413, {"error": f"the body is larger than {BODY_LIMIT} bytes"})
         try:
-            family = await self._verified(request, families, body)
-            if self._webhook_ids and request.headers.get(f"{family}-webhook-id") not in self._webhook_ids:
-                return 401, {"error": f"{family}-webhook-id is not one that is accepted here"}, None
-            return await self._committed(request, family, body)
+            family, apps = await self._verified(request, families, body)
+            webhook_id = request.headers.get(f"{family}-webhook-id")
+            named = [app for app in apps if webhook_id in app.webhook_ids]
+            named = named or [app for app in apps if not app.webhook_ids]
+            if not named:
+                return _Given(401, {"error": f"{family}-webhook-id is not one that is accepted here"})
+            return await self._committed(request, family, body, named)
         except SignatureInvalid as error:
-            return 401, {"error": str(error)}, None
+            return _Given(401, {"error": str(error)})
         except DeliveryMalformed as error:
-            return 400, {"error": str(error), "field": error.field}, None
+            return _Given(400, {"error": str(error), "field": error.field})
         except (KeyUnavailable, LedgerUnavailable) as error:
             log.error("delivery_not_taken", error=str(error))
-            return 503, {"error": str(error).partition(":")[0]}, None
+            return _Given(503, {"error": str(error).partition(":")[0]})
 
-    async def _verified(self, request: Request, families: list[str], body: bytes) -> str:
-        """The family whose signature holds.
+    async def _verified(self, request: Request, families: list[str], body: bytes) -> tuple[str, list[App]]:
+        """The family whose signature holds, and the apps that the key may sign for.
 
         Raises ``KeyUnavailable`` if one of them could not be judged, else ``SignatureInvalid``.
         """
         failure: SignatureInvalid | KeyUnavailable | None = None
         for family in families:
-            try:
-                await self._keys.check(FAMILIES[family], body, request.headers[f"{family}-signature"].strip())
-            except (SignatureInvalid, KeyUnavailable) as error:
-                failure = failure if isinstance(failure, KeyUnavailable) else error
-            else:
-                return family
-        assert failure is not None  # there is at least one family
+            signature = request.headers[f"{family}-signature"].strip()
+            apps: list[App] = []
+            for keys, theirs in self._senders.items():
+                try:
+                    await keys.check(FAMILIES[family], body, signature)
+                except (SignatureInvalid, KeyUnavailable) as error:
+                    failure = failure if isinstance(failure, KeyUnavailable) else error
+                else:
+                    apps += theirs
+            if apps:
+                return family, apps
+        assert failure is not None  # there is at least one family, and one key ring
         raise failure
 
-    async def _committed(
-        self, request: Request, family: str, body: bytes
-    ) -> tuple[int, dict[str, str | None], str | None]:
+    async def _committed(self, request: Request, family: str, body: bytes, apps: Sequence[App]) -> "_Given":
         event = parse(body, FAMILIES[family])
+        app = _owner(apps, event)
+        if event.recording is not None:
+            event = replace(event, recording=replace(event.recording, app=app.name))
         delivery = Delivery(
             provider=FAMILIES[family],
             delivery_id=_header(request, f"{family}-uuid"),
             webhook_id=_header(request, f"{family}-webhook-id"),
+            app=app.name,
         )
         outcome = await self._intake.record(delivery, event)
         if event.odd:
             log.error("link_is_none", recording_id=event.recording and event.recording.id, fields=event.odd)
-        if outcome is Outcome.ANNOUNCED:
-            self._announced()
-        recording_id = event.recording.id if event.recording else None
-        return 200, {"outcome": outcome, "recording_id": recording_id}, event.name
+        if outcome in (Outcome.ANNOUNCED, Outcome.NOTED):
+            self._announced(event)
+        scope = event.recording.scope if event.recording else Scope.RECORDING
+        about = {f"{scope}_id": event.recording.id if event.recording else None}
+        return _Given(200, {"outcome": outcome, **about}, event.name, app.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a delivery is answered, and what is known of it."""
+
+    status: int
+    answer: dict[str, str | None]
+    event_name: str | None = None
+    app: str | None = None
+
+
+def _owner(apps: Sequence[App], event: Event) -> App:
+    """Whose it is, of those that its key and its webhook id allow."""
+    organization = event.recording.organization_id if event.recording else None
+    known = [app for app in apps if app.organization_id is not None and app.organization_id == organization]
+    # An app that names no organisation takes what no other does.
+    others = [app for app in apps if app.organization_id is None]
+    if not known and not others and len(apps) > 1:
+        log.warning("app_unclear", organization_id=organization, taken_for=apps[0].name)
+    return [*known, *others, *apps][0]
 
 
 def _unsupported(request: Request) -> str | None:

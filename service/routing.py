@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from service.model import Artifact, Kind, Recording
-from service.storage.config import StorageConfig, parse_storage_config
+from service.model import ONLY, Artifact, Kind, Recording
+from service.storage.config import LocalConfig, SftpConfig, StorageConfig, parse_storage_config
+from service.storage.config.base import folder
+from service.storage.config.sftp_fields import remote_folder
 
-ONLY = "default"
-"""The name of the one storage where there is no routing file."""
+_WITH_FOLDER = "//"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,12 @@ class Rule:
     meeting_id: tuple[str, ...] = ()
     title: tuple[str, ...] = ()
     kind: tuple[str, ...] = ()
+    app: tuple[str, ...] = ()
 
     @property
     def is_unconditional(self) -> bool:
         """Whether every artifact fits."""
-        return not any((self.organization_id, self.meeting_id, self.title, self.kind))
+        return not any((self.organization_id, self.meeting_id, self.title, self.kind, self.app))
 
     def fits(self, artifact: Artifact, recording: Recording) -> bool:
         """Whether every condition holds. What the provider did not tell fits no condition."""
@@ -42,6 +44,7 @@ class Rule:
                 or any(fnmatch.fnmatchcase(title, each.casefold()) for title in told for each in self.title)
             )
             and (not self.kind or artifact.kind in self.kind)
+            and (not self.app or recording.app in self.app)
         )
 
 
@@ -76,11 +79,48 @@ class Routing:
         if faults:
             raise ValueError("\n".join(dict.fromkeys(faults)))
         known = {name: config for name, config in storages.items() if config is not None}
-        return cls(known, tuple(rules) or (Rule(tuple(known)),))
+        if not rules and len(known) == 1:
+            rules = [Rule(tuple(known))]
+        return cls(known, tuple(rules))
 
     def storages_for(self, artifact: Artifact, recording: Recording) -> tuple[str, ...]:
-        """The names of the storages that get a copy each; at least one."""
-        return next(rule.to for rule in self.rules if rule.fits(artifact, recording))
+        """The names of the storages that get a copy each; none only where there are no rules."""
+        return next((rule.to for rule in self.rules if rule.fits(artifact, recording)), ())
+
+    def storage_of(self, storage_config: str) -> str | None:
+        """The configured storage that a recording's own ``storage_config`` (JSON, without secrets) names.
+
+        Found by type and bucket, for sftp by host. Where its ``path`` is another than the configured one, the
+        name says that: ``main//calls`` is the storage ``main`` with the folder ``calls``.
+        """
+        told = json.loads(storage_config)
+        fitting = [name for name, config in self.storages.items() if _is_of(config, told)]
+        if not fitting:
+            return None
+        if told.get("path") is None:
+            return fitting[0]
+        normal = remote_folder if told["type"] == "sftp" else folder
+        path = normal(str(told["path"]))
+        as_it_is = [name for name in fitting if str(self.storages[name].path) == path]
+        return as_it_is[0] if as_it_is else f"{fitting[0]}{_WITH_FOLDER}{path}"
+
+    def config(self, name: str) -> StorageConfig | None:
+        """The storage called ``name``, as :meth:`storage_of` names them too; None if it is not configured."""
+        if name in self.storages:
+            return self.storages[name]
+        base, separator, path = name.partition(_WITH_FOLDER)
+        if not separator or base not in self.storages:
+            return None
+        return self.storages[base].model_copy(update={"path": path})
+
+
+def _is_of(config: StorageConfig, told: Mapping[str, Any]) -> bool:
+    if config.type != told.get("type"):
+        return False
+    if isinstance(config, SftpConfig):
+        host, username = told.get("host"), told.get("username")
+        return host == config.host and username in (None, "", config.username)
+    return not isinstance(config, LocalConfig) and config.bucket == told.get("bucket")
 
 
 def _storages(given: object, faults: list[str]) -> dict[str, StorageConfig | None]:
@@ -92,9 +132,9 @@ def _storages(given: object, faults: list[str]) -> dict[str, StorageConfig | Non
     places: dict[object, str] = {}
     for index, (name, config) in enumerate(given.items()):
         found[name], where = None, f"storages.{name}"
-        if not name.strip() or not name.isprintable():
+        if not name.strip() or not name.isprintable() or _WITH_FOLDER in name:
             where = f"storages[{index}]"
-            faults.append(f"{where}: its name is blank or cannot be printed")
+            faults.append(f"{where}: its name is blank, has {_WITH_FOLDER}, or cannot be printed")
         try:
             found[name] = parsed = parse_storage_config(config)
         except ValueError as error:
@@ -159,5 +199,3 @@ def _compare(storages: Mapping[str, object], rules: Sequence[Rule], faults: list
             faults.append(f"rules[{index}]: has no conditions, so the rules after it are never reached")
     if rules and not rules[-1].is_unconditional:
         faults.append("rules: the last one must have no conditions, so that every recording has a place")
-    if not rules and len(storages) > 1 and "rules" not in told:
-        faults.append("rules: is missing: there are several storages")

@@ -11,7 +11,9 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from service.apps import FIELDS, App, parse_app, parse_apps
 from service.errors import SettingsError
+from service.model import ONLY, Kind, Provider
 from service.naming import KeyTemplate
 from service.routing import Routing
 from service.signature import load_keys
@@ -53,6 +55,35 @@ class Settings(BaseSettings):
     key_template: str = Field(
         "{output_file_name}",
         description="What a file is called in its storage, from fields in braces: see Names",
+    )
+    storage_from_provider: bool = Field(
+        False,
+        description="`true`: a recording goes where its own `storage_config` at the provider says, see "
+        "The customer's own config",
+    )
+    kinds: Names = Field(
+        (),
+        description="What to archive, comma-separated: `video`, `audio`, `track`, `chat`, `transcript`, "
+        "`summary`; empty means all",
+    )
+    provider: Provider | None = Field(
+        None, description="Whose API is asked: `dyte` or `realtimekit`; needed for the credentials below"
+    )
+    api_url: str | None = Field(None, description="The address of the API, if it is not the provider's own")
+    org_id: str | None = Field(None, description="Dyte: the organisation's id")
+    api_key: SecretStr | None = Field(None, description="Dyte: the organisation's API key")
+    account_id: str | None = Field(None, description="RealtimeKit: the Cloudflare account's id")
+    app_id: str | None = Field(None, description="RealtimeKit: the app's id")
+    api_token: SecretStr | None = Field(
+        None, description="RealtimeKit: an API token with the permission *Realtime Admin*"
+    )
+    apps_file: Path | None = Field(
+        None, description="A JSON file of several organisations or apps, instead of the single one's settings"
+    )
+    reconcile_minutes: float = Field(
+        15.0,
+        ge=0,
+        description="How often the provider is asked for what no delivery announced; `0`: never",
     )
     webhook_public_key: str | None = Field(
         None, description="The PEM of the key that signs deliveries; several blocks: any of them may sign"
@@ -102,6 +133,7 @@ class Settings(BaseSettings):
     )
 
     _routing: Routing = PrivateAttr()
+    _apps: tuple[App, ...] = PrivateAttr()
 
     @property
     def routing(self) -> Routing:
@@ -114,13 +146,26 @@ class Settings(BaseSettings):
         return self._routing.storages
 
     @property
+    def apps(self) -> tuple[App, ...]:
+        """The organisations and apps whose recordings are archived; at least one."""
+        return self._apps
+
+    @property
+    def wanted(self) -> tuple[Kind, ...]:
+        """The kinds of artifacts to archive."""
+        return tuple(Kind(kind) for kind in self.kinds) or tuple(Kind)
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, for the log's redaction."""
-        every = [secret for storage in self.storages.values() for secret in storage.secrets]
+        every = {
+            secret.get_secret_value() for storage in self.storages.values() for secret in storage.secrets
+        }
+        every |= {secret for app in self.apps for secret in app.secrets}
         password = urlsplit(self.database_url.get_secret_value()).password or ""
-        return tuple({*(secret.get_secret_value() for secret in every), password, unquote(password)} - {""})
+        return tuple({*every, password, unquote(password)} - {""})
 
-    @field_validator("webhook_ids", "source_hosts", mode="before")
+    @field_validator("webhook_ids", "source_hosts", "kinds", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -162,6 +207,20 @@ class Settings(BaseSettings):
             raise ValueError("is not an http or https address")
         return value
 
+    @field_validator("kinds")
+    @classmethod
+    def _known_kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if set(value) - set(Kind):
+            raise ValueError(f"has one that is not among {', '.join(Kind)}")
+        return value
+
+    @field_validator("apps_file")
+    @classmethod
+    def _readable_apps(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            parse_apps(_text_of(value))
+        return value
+
     @field_validator("storage_config")
     @classmethod
     def _storable(cls, value: SecretStr | None) -> SecretStr | None:
@@ -192,14 +251,23 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         faults = []
-        if self.webhook_public_key and self.webhook_key_url:
-            faults.append(f"{PREFIX}WEBHOOK_KEY_URL: is of no use beside {PREFIX}WEBHOOK_PUBLIC_KEY")
+        single = {name: getattr(self, name) for name in FIELDS}
+        if self.apps_file:
+            faults += [
+                f"{PREFIX}{name.upper()}: is of no use beside {PREFIX}APPS_FILE"
+                for name, value in single.items()
+                if value
+            ]
         if self.memory_budget_mib < self.part_size_mib:
             faults.append(f"{PREFIX}MEMORY_BUDGET_MIB: is smaller than one part ({PREFIX}PART_SIZE_MIB)")
         if self.storage_config and self.storage_config_file:
             faults.append(f"{PREFIX}STORAGE_CONFIG_FILE: is of no use beside {PREFIX}STORAGE_CONFIG")
         if self.routing_file and (self.storage_config or self.storage_config_file):
             faults.append(f"{PREFIX}ROUTING_FILE: names all storages; take the single storage config away")
+        try:
+            self._apps = parse_apps(_text_of(self.apps_file)) if self.apps_file else (_app(single),)
+        except ValueError as error:
+            faults += [_named(line) for line in str(error).splitlines()]
         if faults:
             raise ValueError("\n".join(faults))
         if self.routing_file:
@@ -210,6 +278,8 @@ class Settings(BaseSettings):
             self._routing = Routing.only(_read_storage(_text_of(self.storage_config_file)))
         else:
             self._routing = Routing.only(LocalConfig(type="local", path=Path("archive")))
+        if not self._routing.rules and not self.storage_from_provider:
+            raise ValueError(f"{PREFIX}ROUTING_FILE: rules: is missing: there are several storages")
         return self
 
     @classmethod
@@ -244,6 +314,21 @@ def load_settings(environ: Mapping[str, str] = os.environ, **options: object) ->
     if faults:
         raise SettingsError("\n  " + "\n  ".join(faults))
     return settings
+
+
+def _app(given: Mapping[str, Any]) -> App:
+    return parse_app(
+        ONLY,
+        {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name, value in given.items()
+        },
+    )
+
+
+def _named(line: str) -> str:
+    name, _, fault = line.partition(": ")
+    return f"{PREFIX}{name.upper()}: {fault}"
 
 
 def _text_of(path: Path) -> str:

@@ -8,13 +8,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from service.deadlines import ALARM_S
 from service.ledger import Database, View
-from service.ledger.view import Line
-from service.model import State
-from service.routing import ONLY
+from service.ledger.view import Line, Lost
+from service.model import ONLY, State
 from service.settings import Settings
 
 _EVERY_S = 1.0
+_LOST = 5
 _COLOURS = {
     State.WAITING: "yellow",
     State.MOVING: "cyan",
@@ -65,9 +66,20 @@ def span_text(seconds: float) -> str:
 async def _rendered(view: View, limit: int) -> RenderableType:
     counts = await view.counts()
     lines = await view.lines(limit=limit)
+    statuses = await view.statuses()
     summary = Text("  ".join(f"{count} {state}" for state, count in counts.items()), style="bold")
+    if statuses:
+        told = "  ".join(f"{count} {status.lower()}" for status, count in sorted(statuses.items()))
+        summary.append(f"\nrecordings without a file: {told}", style="not bold")
+    for lost in await view.lost(limit=_LOST):
+        summary.append(f"\n{_lost_story(lost)}", style="bold red")
+    near = await view.deadlines(within_s=ALARM_S, limit=limit)
+    if near:
+        soonest = span_text(near[0].expires_in_s)
+        told = f"{len(near)} files are stored nowhere and have less than 24 h left, the first {soonest}"
+        summary.append(f"\n{told}", style="bold red")
     if not lines:
-        return Group(summary, Text("Nothing was announced yet."))
+        return Group(summary, Text("Nothing is to be archived yet."))
     table = Table(box=None, header_style="bold", expand=True)
     table.add_column("state", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
@@ -77,6 +89,12 @@ async def _rendered(view: View, limit: int) -> RenderableType:
     for line in lines:
         table.add_row(*_cells(line))
     return Group(summary, table)
+
+
+def _lost_story(lost: Lost) -> str:
+    named = f"{lost.recording_id} ({lost.title})" if lost.title else lost.recording_id
+    why = f": {lost.reason}" if lost.reason else ""
+    return f"errored {span_text(lost.seen_s_ago)} ago, there is no file: {named}{why}"
 
 
 def _cells(line: Line) -> list[RenderableType]:
@@ -96,9 +114,13 @@ def _cells(line: Line) -> list[RenderableType]:
         Text(line.state, style=_COLOURS[line.state]),
         size_text(line.size) if line.size is not None else "",
         moved,
-        "" if finished or line.state is State.EXPIRED else span_text(line.expires_in_s),
+        "" if finished or line.state is State.EXPIRED else _left(line.expires_in_s),
         Text("\n").join([name, story]) if story else name,
     ]
+
+
+def _left(seconds: float) -> Text:
+    return Text(span_text(seconds), style="bold red" if seconds < ALARM_S else "")
 
 
 def _story(line: Line) -> Text:

@@ -1,13 +1,14 @@
 """Logs and metrics: one way to write each, and no secret in either."""
 
 import logging
+import math
 import re
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from structlog.typing import Processor
 
 # A quote may stand in a link: rather mask a little more than one query.
@@ -113,14 +114,50 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.deliveries = Counter(
             "dyte_archiver_deliveries",
-            "Deliveries by provider, event and outcome.",
-            ["provider", "event_name", "outcome"],
+            "Deliveries by app, provider, event and outcome.",
+            ["app", "provider", "event_name", "outcome"],
             registry=self.registry,
         )
         self.artifacts = Counter(
             "dyte_archiver_artifacts",
-            "Artifacts by kind and how their try ended.",
-            ["kind", "outcome"],
+            "Artifacts by app, kind and how their try ended.",
+            ["app", "kind", "outcome"],
+            registry=self.registry,
+        )
+        self.renewed_links = Counter(
+            "dyte_archiver_renewed_links",
+            "Links renewed at the provider's API.",
+            ["app"],
+            registry=self.registry,
+        )
+        self.found_artifacts = Counter(
+            "dyte_archiver_found_artifacts",
+            "Files that the provider's API told of, and no delivery had.",
+            ["app"],
+            registry=self.registry,
+        )
+        self.recordings = Counter(
+            "dyte_archiver_recordings",
+            "News of recordings by status.",
+            ["app", "status"],
+            registry=self.registry,
+        )
+        self.reconciled_at = Gauge(
+            "dyte_archiver_reconciled_timestamp_seconds",
+            "When this process last compared the ledger with all that the provider has.",
+            ["app"],
+            registry=self.registry,
+        )
+        self.nearest_deadline = Gauge(
+            "dyte_archiver_nearest_deadline_seconds",
+            "Until the provider deletes the next file that is stored nowhere; +Inf if all are stored.",
+            registry=self.registry,
+        )
+        self.nearest_deadline.set(math.inf)
+        self.near_deadline = Gauge(
+            "dyte_archiver_near_deadline_artifacts",
+            "Files stored nowhere that the provider deletes within 24 hours.",
+            ["app"],
             registry=self.registry,
         )
         self.moved_bytes = Counter(

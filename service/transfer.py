@@ -60,13 +60,14 @@ def whole_checksum(parts: Sequence[Part]) -> Checksum:
 class Target:
     """One copy of a file on its way: where it goes, how far it is, and what stopped it.
 
-    ``done`` are the parts that are there, ``keep`` is called with each that comes to them. ``upload`` is None
-    until a session is open. Once ``failure`` is set nothing more is sent, and the other copies go on;
-    ``was_tried`` is False if it was set before anything was.
+    ``done`` are the parts that are there, ``keep`` is called with each that comes to them. ``key`` is None
+    until the file has its name there, ``upload`` until a session is open. Once ``failure`` is set nothing
+    more is sent, and the other copies go on; ``was_tried`` is False if it was set before anything was.
     """
 
     destination: Destination
     keep: Callable[[Part], Awaitable[None]]
+    key: str | None = None
     upload: Upload | None = None
     done: dict[int, Part] = field(default_factory=dict)
     failure: StorageError | None = None

@@ -8,11 +8,10 @@ from awscrt.checksums import crc32c, crc64nvme
 from rich.console import Console
 from rich.progress import Progress
 
-from service.archive import read_manifest
 from service.errors import ArchiverError, ObjectMissing, SettingsError, StorageMismatch
 from service.ledger import Database, View
-from service.manifest import Entry
-from service.model import Checksum
+from service.manifests import read_manifest
+from service.model import Archived, Checksum
 from service.settings import Settings
 from service.status import size_text
 from service.storage import Storage, open_storage
@@ -33,13 +32,15 @@ async def verify(
         (name, key) for name, key in await _known_manifests(settings) if storage_name in (None, name)
     ]
     for name in {named, *(name for name, _ in manifests)}:
-        if name not in settings.storages:
+        if settings.routing.config(name) is None:
             raise SettingsError(f"there is no storage {name!r}", mend="name it in the routing file")
     faults = checked = 0
     async with contextlib.AsyncExitStack() as opened:
         storages: dict[str, Storage] = {}
         for name in dict.fromkeys(name for name, _ in manifests):
-            storages[name] = await open_storage(settings.storages[name])
+            config = settings.routing.config(name)
+            assert config is not None  # looked at above
+            storages[name] = await open_storage(config)
             opened.push_async_callback(storages[name].close)
         with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
             for storage, key in progress.track(manifests, description="verifying"):
@@ -54,7 +55,7 @@ async def verify(
     return faults
 
 
-async def read_back(storage: Storage, entry: Entry, on_bytes: Callable[[int], None]) -> None:
+async def read_back(storage: Storage, entry: Archived, on_bytes: Callable[[int], None]) -> None:
     """Read a file and compare it with its entry. ``on_bytes`` is told of every chunk's size.
 
     Raises :class:`StorageMismatch` if it is another size or has other checksums, and whatever else keeps it

@@ -187,4 +187,4 @@ class Worker:
             log.warning("outcome_not_written", outcome=outcome, error=str(error))
 
     def _count(self, claim: Claim, outcome: str) -> None:
-        self._metrics.artifacts.labels(claim.artifact.kind, outcome).inc()
+        self._metrics.artifacts.labels(claim.recording.app, claim.artifact.kind, outcome).inc()

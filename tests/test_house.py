@@ -21,6 +21,7 @@ STOREYS = [
     "service.__main__",
     "service.demo",
     "service.verify",
+    "service.backfill",
     "service.status",
     "service.check",
     "service.serve",
@@ -28,9 +29,15 @@ STOREYS = [
     "service.worker",
     "service.receiver",
     "service.admin",
+    "service.reconcile",
+    "service.news",
+    "service.deadlines",
     "service.keys",
     "service.archive",
     "service.moving",
+    "service.placing",
+    "service.links",
+    "service.manifests",
     "service.transfer",
     "service.destination",
     "service.budget",
@@ -59,12 +66,16 @@ STOREYS = [
     "service.storage.local",
     "service.storage.body",
     "service.storage",
+    "service.provider",
     "service.settings",
     "service.routing",
     "service.storage.config",
+    "service.apps",
     "service.signature",
     "service.naming",
     "service.event",
+    "service.artifacts",
+    "service.fields",
     "service.retry",
     "service.telemetry",
     "service.model",
@@ -128,6 +139,7 @@ def test_the_readme_lists_every_setting_with_its_default_and_meaning() -> None:
     for name, field in Settings.model_fields.items():
         default = getattr(plain, name)
         default = default.get_secret_value() if hasattr(default, "get_secret_value") else default
+        default = str(default).lower() if isinstance(default, bool) else default
         shown = "" if default is None or default == () else f"`{default}` "
         assert listed[f"{PREFIX}{name.upper()}"] == f"{shown}| {field.description}".strip()
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -18,10 +19,13 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import make_url
 
+from service.apps import App
 from service.check.probe import StorageProbe
 from service.check.rehearsal import Rehearsal
 from service.check.steps import Outcome, Row, Steps
 from service.keys import fetch_key, key_session, key_urls
+from service.model import ONLY
+from service.provider import Pace, ProviderApi, api_session
 from service.settings import PREFIX, Role, Settings
 from service.signature import load_keys, parse_key_document
 from service.storage import StorageConfig
@@ -88,7 +92,9 @@ class _Checks:
             subjects += [self._storage(*named) for named in self._settings.storages.items()]
         subjects.append(self._database())
         if role is not Role.WORKER:
-            subjects.append(self._keys())
+            keyed = {(app.public_key, app.key_url): app for app in reversed(self._settings.apps)}
+            subjects += [self._keys(app) for app in reversed(keyed.values())]
+        subjects += [self._api(app) for app in self._settings.apps if app.authorization is not None]
         redaction = Redaction(self._settings.secrets)
         rows = [row for found in await asyncio.gather(*subjects) for row in found]
         return [
@@ -132,10 +138,10 @@ class _Checks:
         await Rehearsal(text, file=file, steps=steps).run()
         return steps.rows
 
-    async def _keys(self) -> Sequence[Row]:
-        pinned = self._settings.webhook_public_key
-        if pinned:
-            steps = self._steps("webhook key", mend=f"correct {PREFIX}WEBHOOK_PUBLIC_KEY")
+    async def _keys(self, app: App) -> Sequence[Row]:
+        whose = "" if app.name == ONLY else f" of {app.name}"
+        if pinned := app.public_key:
+            steps = self._steps(f"webhook key{whose}", mend=f"correct {PREFIX}WEBHOOK_PUBLIC_KEY")
 
             async def read() -> str:
                 return _counted(load_keys(pinned))
@@ -143,12 +149,28 @@ class _Checks:
             await steps.run("read", read)
             return steps.rows
         async with key_session() as session:
-            urls = dict.fromkeys(key_urls(self._settings).values())
+            urls = dict.fromkeys(key_urls(app).values())
             asked = await asyncio.gather(*(self._key(session, url) for url in urls))
         rows = [row for row, _ in asked]
         if _faults(rows) < len(rows):
             rows = [_excused(row) for row in rows]
         return rows + [_clock(off_s) for _, off_s in asked if off_s is not None][:1]
+
+    async def _api(self, app: App) -> Sequence[Row]:
+        """Whether the provider's API takes the credentials."""
+        steps = self._steps(
+            f"provider's API {app.api_url}",
+            mend=f"let this machine reach that address (HTTPS_PROXY is honoured), or correct {PREFIX}API_URL",
+        )
+
+        async def ask() -> str:
+            async with api_session() as session:
+                pace = Pace(clock=time.monotonic, sleep=asyncio.sleep)
+                await ProviderApi(app, session, pace=pace, jitter=random.random).check()
+            return ""
+
+        await steps.run("ask", ask)
+        return steps.rows
 
     async def _key(self, session: aiohttp.ClientSession, url: str) -> tuple[Row, float | None]:
         """The row of one key document, and by how much its server's clock differs from this one."""

@@ -1,9 +1,10 @@
 """The ledger: what was announced, what is being moved, what is archived. It alone arbitrates."""
 
 from service.ledger.database import Database
+from service.ledger.duties import Duties, Inquiry
 from service.ledger.intake import Intake
 from service.ledger.progress import Progress
 from service.ledger.view import View
 from service.ledger.work import Trouble, Work
 
-__all__ = ["Database", "Intake", "Progress", "Trouble", "View", "Work"]
+__all__ = ["Database", "Duties", "Inquiry", "Intake", "Progress", "Trouble", "View", "Work"]

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 
 from service.errors import LedgerUnavailable, LedgerUnfit
 
-SCHEMA = "1"
+SCHEMA = "2"
 """The newest migration of this version."""
 
 _MIGRATION_LOCK = 0x64797465  # any number, the same in every version
@@ -74,7 +74,7 @@ class Database:
         Raises :class:`LedgerUnavailable` or :class:`LedgerUnfit`.
         """
         # The youngest table: a database that lacks it is empty, or of a version before.
-        if not await self.read(lambda connection: inspect(connection).has_table("copies")):
+        if not await self.read(lambda connection: inspect(connection).has_table("duties")):
             raise LedgerUnfit("it holds no ledger of this version", mend="start the service on it once")
 
     async def close(self) -> None:

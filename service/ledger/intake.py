@@ -1,18 +1,19 @@
-"""Taking a verified event into the ledger, in one transaction, as often as it comes and in any order."""
+"""Taking facts into the ledger, in one transaction, as often as they come and in any order."""
 
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, delete, func, or_, select
+from sqlalchemy import Connection, and_, case, delete, func, or_, select, update
 
-from service.event import RETENTION_S
+from service.artifacts import RETENTION_S
 from service.ledger.database import Database
-from service.ledger.tables import artifacts, deliveries, now, recordings
-from service.model import STATUS_RANK, Artifact, Delivery, Event, Recording, State
+from service.ledger.tables import artifacts, deliveries, now, recordings, statuses
+from service.model import STATUS_RANK, Artifact, Delivery, Event, Kind, Recording, Scope, State
 
 
 class Outcome(StrEnum):
-    """What a delivery brought."""
+    """What a delivery, or an answer of the provider's API, brought."""
 
     ANNOUNCED = "announced"
     """Something to archive that was not known, or a fresher link for it."""
@@ -27,25 +28,23 @@ class Outcome(StrEnum):
 class Intake:
     """The receiver's side of the ledger."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, kinds: Collection[Kind] = tuple(Kind)) -> None:
+        """``kinds``: which artifacts are wanted; of the others only the news is kept."""
         self._database = database
+        self._kinds = frozenset(kinds)
 
     async def record(self, delivery: Delivery, event: Event) -> Outcome:
-        """Commit ``event``; when this returns it is durable.
+        """Commit a delivery's ``event``; when this returns it is durable.
 
         Raises :class:`~service.errors.LedgerUnavailable`: then nothing of it is.
         """
 
         def record(connection: Connection) -> Outcome:
-            outcome = Outcome.IGNORED
-            if event.recording is not None:
-                outcome = self._note(connection, event.recording)
-                for artifact in event.artifacts:
-                    if self._announce(connection, artifact):
-                        outcome = Outcome.ANNOUNCED
+            outcome = self._take(connection, event, is_delivery=True)
             connection.execute(
                 deliveries.insert().values(
                     received_at=now(),
+                    app=delivery.app,
                     provider=delivery.provider,
                     delivery_id=delivery.delivery_id,
                     webhook_id=delivery.webhook_id,
@@ -59,10 +58,32 @@ class Intake:
 
         return await self._database.write(record)
 
+    async def learn(self, events: Sequence[Event]) -> list[Outcome]:
+        """Commit what the provider's API says; ``ANNOUNCED`` only for what the ledger did not have.
+
+        An artifact that is known keeps its link, but for one that had expired and is offered again.
+        """
+        return await self._database.write(
+            lambda connection: [self._take(connection, event, is_delivery=False) for event in events]
+        )
+
     async def prune(self, *, keep_s: float) -> int:
         """Forget deliveries older than ``keep_s``; returns how many. What they announced stays."""
         old = delete(deliveries).where(deliveries.c.received_at < now() - keep_s)
         return await self._database.write(lambda connection: connection.execute(old).rowcount)
+
+    def _take(self, connection: Connection, event: Event, *, is_delivery: bool) -> Outcome:
+        if event.recording is None:
+            return Outcome.IGNORED
+        outcome = self._note(connection, event.recording)
+        if outcome is Outcome.NOTED and _lacks_something(event):
+            # The API knows: it is asked once, of a session again and again.
+            ask = update(recordings).where(recordings.c.id == event.recording.id).values(ask_at=now())
+            connection.execute(ask)
+        for artifact in event.artifacts:
+            if artifact.kind in self._kinds and self._announce(connection, artifact, is_delivery=is_delivery):
+                outcome = Outcome.ANNOUNCED
+        return outcome
 
     def _note(self, connection: Connection, recording: Recording) -> Outcome:
         rank = STATUS_RANK.get(recording.status)
@@ -81,18 +102,23 @@ class Intake:
                 (newer, func.coalesce(new[name], old[name])), else_=func.coalesce(old[name], new[name])
             )
             for name in values
-            if name not in ("id", "provider")
+            if name not in ("id", "provider", "scope")
         }
         connection.execute(statement.on_conflict_do_update(index_elements=[old.id], set_=merged))
+        heard = self._database.insert(statuses).values(
+            recording_id=recording.id, status=recording.status, seen_at=now()
+        )
+        connection.execute(heard.on_conflict_do_nothing())
         return Outcome.NOTED if known is None or known < rank else Outcome.KNOWN
 
-    def _announce(self, connection: Connection, artifact: Artifact) -> bool:
+    def _announce(self, connection: Connection, artifact: Artifact, *, is_delivery: bool) -> bool:
         """Add the artifact, or freshen the link of one that is not stored yet. Returns whether it did."""
         expires_at: Any = now() + RETENTION_S if artifact.expires_at is None else artifact.expires_at
         statement = self._database.insert(artifacts).values(
             id=artifact.id,
             recording_id=artifact.recording_id,
             kind=artifact.kind,
+            track=artifact.track,
             state=State.WAITING,
             url=artifact.url,
             name=artifact.name,
@@ -110,6 +136,9 @@ class Intake:
         if artifact.expires_at is None:
             # Counted from its arrival a replay would always be fresher than what it repeats.
             fresher = and_(another, fresher)
+        if not is_delivery:
+            # The API signs a new link for every answer; it is asked for one when the old is refused.
+            fresher = and_(old.state == State.EXPIRED, fresher, new.expires_at > now())
         # While it is moving, its lease stands: the worker meets the new link at its next try.
         moving = old.state == State.MOVING
         freshened = statement.on_conflict_do_update(
@@ -125,3 +154,11 @@ class Intake:
             where=and_(unstored, fresher),
         ).returning(old.id)
         return (connection.execute(freshened)).first() is not None
+
+
+def _lacks_something(event: Event) -> bool:
+    """Whether there may be files that the event does not tell: a recording's links, or a session's others."""
+    recording = event.recording
+    if recording is None or recording.scope is Scope.SESSION:
+        return recording is not None
+    return recording.status == "UPLOADED" and not event.artifacts

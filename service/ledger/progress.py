@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Executable, delete, select, update
+from sqlalchemy import Connection, Executable, case, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.ledger.database import Database
 from service.ledger.fence import fence
-from service.ledger.tables import copies, now, parts
-from service.model import Checksum, Claim, Part, State, Stored
+from service.ledger.tables import artifacts, copies, now, parts
+from service.model import Artifact, Checksum, Claim, Part, State, Stored
 
 
 class Progress:
@@ -72,6 +72,16 @@ class Progress:
             source_etag=None,
         )
 
+    async def renewed(self, claim: Claim, fresh: Artifact) -> None:
+        """The source's link is this one from now on; the time that the provider leaves never gets less."""
+        expires_at = artifacts.c.expires_at
+        told = fresh.expires_at
+        await self._settle(
+            claim,
+            url=fresh.url,
+            expires_at=expires_at if told is None else case((expires_at < told, told), else_=expires_at),
+        )
+
     async def part_stored(self, claim: Claim, storage: str, part: Part) -> None:
         """Keep the receipt of a part that the storage confirmed."""
         values = {
@@ -116,8 +126,12 @@ class Progress:
         checksum: Checksum,
         part_size: int,
         content_type: str,
+        stored_at: float | None = None,
     ) -> None:
-        """The copy is whole in its storage; from now on only the manifest there is missing."""
+        """The copy is whole in its storage; from now on only the manifest there is missing.
+
+        ``stored_at``: since when, if not since now.
+        """
         await self._settle(
             claim,
             delete(parts).where(parts.c.artifact_id == claim.id, parts.c.storage == storage),
@@ -129,7 +143,8 @@ class Progress:
                 crc64nvme=f"{checksum.crc64nvme:016x}",
                 crc32c=f"{checksum.crc32c:08x}",
                 content_type=content_type,
-                stored_at=now(),
+                key=stored.key,
+                stored_at=now() if stored_at is None else stored_at,
                 upload_id=None,
                 attempts=0,
                 error=None,

@@ -37,6 +37,7 @@ deliveries = Table(
     metadata,
     Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("received_at", Double, nullable=False),
+    Column("app", Text),
     Column("provider", Text, nullable=False),
     Column("delivery_id", Text),
     Column("webhook_id", Text),
@@ -47,10 +48,13 @@ deliveries = Table(
     Index("deliveries_received", "received_at"),
 )
 
+# What artifacts belong to, and a manifest is of: a recording, or a session (`scope`).
 recordings = Table(
     "recordings",
     metadata,
     Column("id", Text, primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("app", Text, nullable=False),
     Column("provider", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("status_rank", Integer, nullable=False),
@@ -60,10 +64,30 @@ recordings = Table(
     Column("title", Text),
     Column("output_file_name", Text),
     Column("file_size", BigInteger),
+    Column("invoked_at", Double),
     Column("started_at", Double),
     Column("stopped_at", Double),
     Column("duration_s", Double),
     Column("stop_reason", Text),
+    Column("storage_config", Text),
+    Column("seen_at", Double, nullable=False),
+    # When the provider's API is to be asked for what the news lacked; NULL: nothing is missing.
+    Column("ask_at", Double),
+    Index("recordings_status", "scope", "status", "seen_at"),
+    Index(
+        "recordings_ask",
+        "ask_at",
+        sqlite_where=text("ask_at IS NOT NULL"),
+        postgresql_where=text("ask_at IS NOT NULL"),
+    ),
+)
+
+# When each status of a recording was first heard of, in whatever order.
+statuses = Table(
+    "statuses",
+    metadata,
+    Column("recording_id", Text, ForeignKey("recordings.id"), primary_key=True),
+    Column("status", Text, primary_key=True),
     Column("seen_at", Double, nullable=False),
 )
 
@@ -73,6 +97,7 @@ artifacts = Table(
     Column("id", Text, primary_key=True),
     Column("recording_id", Text, ForeignKey("recordings.id"), nullable=False),
     Column("kind", Text, nullable=False),
+    Column("track", Text),
     Column("state", Text, nullable=False),
     Column("url", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -145,6 +170,18 @@ manifests = Table(
     Column("storage", Text, primary_key=True),
     Column("key", Text, nullable=False),
     Column("written_at", Double, nullable=False),
+)
+
+# What one process at a time does now and then.
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text),
+    Column("lease_until", Double),
+    Column("due_at", Double, nullable=False),
+    Column("done_at", Double),
+    Column("error", Text),
 )
 
 

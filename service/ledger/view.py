@@ -1,13 +1,20 @@
 """Reading the ledger: for the manifest, for people, for metrics. Nothing here writes."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, cast, func, select
+from sqlalchemy import BigInteger, Connection, Row, Select, cast, exists, func, select
 
 from service.ledger.database import Database
 from service.ledger.tables import artifacts, copies, manifests, now, parts, recordings
-from service.model import Archived, Checksum, Kind, Provider, Recording, State
+from service.model import Archived, Artifact, Checksum, Kind, Provider, Recording, Scope, State
+
+_AT_ONCE = 500
+
+NOT_OFFERED = "NOT OFFERED"
+"""What a recording is called whose file the provider gave to the customer's own storage alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +40,83 @@ class Line:
     expires_in_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one storage has of a recording or session.
+
+    ``expired`` names those that were never stored anywhere by their ids' ends, such as ``audio``.
+    ``manifest_key`` is None until a manifest was written there.
+    """
+
+    recording: Recording
+    archived: tuple[Archived, ...]
+    expired: tuple[str, ...]
+    manifest_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """An artifact that is stored nowhere yet, and the time that the provider leaves it."""
+
+    artifact_id: str
+    app: str
+    expires_in_s: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A recording of which there is no file to archive, and since when that is known."""
+
+    recording_id: str
+    app: str
+    title: str | None
+    reason: str | None
+    seen_s_ago: float
+
+
 class View:
     """The reading side of the ledger."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def recording(
-        self, recording_id: str, storage: str
-    ) -> tuple[Recording, list[Archived], list[Kind]]:
-        """A recording, its artifacts stored in ``storage``, and the kinds of those that expired unstored."""
+    async def recording(self, recording_id: str, storage: str) -> Holding:
+        """A recording or session, and what of it lies in ``storage``."""
         stored = (
-            select(copies, artifacts.c.kind)
+            select(copies, artifacts.c.kind, artifacts.c.track)
             .join(artifacts)
             .where(
                 artifacts.c.recording_id == recording_id,
                 copies.c.storage == storage,
                 copies.c.state.in_([State.STORED, State.ARCHIVED]),
             )
-            .order_by(artifacts.c.kind.desc())  # video before audio
         )
-        expired = (
-            select(artifacts.c.kind)
-            .where(artifacts.c.recording_id == recording_id, artifacts.c.state == State.EXPIRED)
-            .order_by(artifacts.c.kind.desc())
+        expired = select(artifacts.c.id, artifacts.c.kind).where(
+            artifacts.c.recording_id == recording_id, artifacts.c.state == State.EXPIRED
+        )
+        manifest = select(manifests.c.key).where(
+            manifests.c.recording_id == recording_id, manifests.c.storage == storage
         )
 
-        def look(connection: Connection) -> tuple[Recording, list[Archived], list[Kind]]:
+        def look(connection: Connection) -> Holding:
             found = connection.execute(select(recordings).where(recordings.c.id == recording_id)).one()
             archived = [_archived(row) for row in connection.execute(stored)]
-            return (
+            gone = sorted(connection.execute(expired).all(), key=lambda row: _order(row.kind, row.id))
+            return Holding(
                 recording_of(found),
-                archived,
-                [Kind(kind) for kind in connection.execute(expired).scalars()],
+                tuple(sorted(archived, key=lambda entry: _order(entry.kind, entry.artifact_id))),
+                tuple(row.id.removeprefix(f"{recording_id}/") for row in gone),
+                connection.execute(manifest).scalar(),
             )
 
         return await self._database.read(look)
+
+    async def names(self, recording_id: str) -> list[Artifact]:
+        """All that is known to belong to a recording or session."""
+        theirs = select(artifacts).where(artifacts.c.recording_id == recording_id)
+        rows = await self._database.read(lambda connection: connection.execute(theirs).all())
+        return sorted((artifact_of(row) for row in rows), key=lambda each: _order(each.kind, each.id))
 
     async def manifests(self) -> list[tuple[str, str]]:
         """Storage and key of every manifest, oldest first."""
@@ -101,6 +149,57 @@ class View:
         )
         return [_line(row) for row in rows]
 
+    async def known(self, artifact_ids: Collection[str]) -> set[str]:
+        """Which of these artifacts are in the ledger."""
+        found: set[str] = set()
+        ids = list(artifact_ids)
+        for start in range(0, len(ids), _AT_ONCE):
+            some = select(artifacts.c.id).where(artifacts.c.id.in_(ids[start : start + _AT_ONCE]))
+            rows = await self._database.read(partial(_scalars, some))
+            found.update(rows)
+        return found
+
+    async def deadlines(self, *, within_s: float, limit: int) -> list[Deadline]:
+        """Those that the provider deletes within this time and that are stored nowhere, the soonest first."""
+        safe = exists().where(
+            copies.c.artifact_id == artifacts.c.id, copies.c.state.in_([State.STORED, State.ARCHIVED])
+        )
+        soonest = (
+            select(artifacts, recordings.c.app, now().label("now"))
+            .join(recordings)
+            .where(artifacts.c.due_at.is_not(None), artifacts.c.state != State.EXPIRED, ~safe)
+            .where(artifacts.c.expires_at < now() + within_s)
+            .order_by(artifacts.c.expires_at, artifacts.c.id)
+            .limit(limit)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(soonest).all())
+        return [Deadline(row.id, row.app, row.expires_at - row.now, row.error) for row in rows]
+
+    async def statuses(self) -> dict[str, int]:
+        """How many recordings the provider says are in each status, but for those that have files here.
+
+        ``NOT OFFERED`` are those that it uploaded to the customer's storage alone.
+        """
+        fileless = ~exists().where(artifacts.c.recording_id == recordings.c.id)
+        by_status = (
+            select(recordings.c.status, func.count())
+            .where(recordings.c.scope == Scope.RECORDING, fileless)
+            .group_by(recordings.c.status)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(by_status).all())
+        return {NOT_OFFERED if status == "UPLOADED" else status: count for status, count in rows}
+
+    async def lost(self, *, limit: int) -> list[Lost]:
+        """The recordings that ended as ``ERRORED``, the newest first."""
+        errored = (
+            select(recordings, now().label("now"))
+            .where(recordings.c.scope == Scope.RECORDING, recordings.c.status == "ERRORED")
+            .order_by(recordings.c.seen_at.desc())
+            .limit(limit)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(errored).all())
+        return [Lost(row.id, row.app, row.title, row.stop_reason, row.now - row.seen_at) for row in rows]
+
     async def counts(self) -> dict[State, int]:
         """How many artifacts are in each state."""
         by_state = select(artifacts.c.state, func.count()).group_by(artifacts.c.state)
@@ -108,10 +207,24 @@ class View:
         return dict.fromkeys(State, 0) | {State(state): count for state, count in rows}
 
 
+def _scalars(statement: Select[Any], connection: Connection) -> list[str]:
+    return list(connection.execute(statement).scalars())
+
+
 def recording_of(row: Row[Any]) -> Recording:
     """A row of the recordings as a value."""
     values = {name: getattr(row, name) for name in Recording.__slots__}
-    return Recording(**values | {"provider": Provider(row.provider)})
+    return Recording(**values | {"provider": Provider(row.provider), "scope": Scope(row.scope)})
+
+
+def artifact_of(row: Row[Any]) -> Artifact:
+    """A row of the artifacts as a value."""
+    values = {name: getattr(row, name) for name in Artifact.__slots__}
+    return Artifact(**values | {"kind": Kind(row.kind)})
+
+
+def _order(kind: str, artifact_id: str) -> tuple[int, str]:
+    return list(Kind).index(Kind(kind)), artifact_id
 
 
 def _archived(row: Row[Any]) -> Archived:
@@ -125,6 +238,7 @@ def _archived(row: Row[Any]) -> Archived:
         etag=row.etag,
         content_type=row.content_type,
         stored_at=row.stored_at,
+        track=row.track,
     )
 
 

@@ -10,8 +10,8 @@ from service.errors import LeaseLost
 from service.ledger.database import Database
 from service.ledger.fence import UNHELD, fence, held, lock_recording
 from service.ledger.tables import artifacts, copies, manifests, now, parts, recordings
-from service.ledger.view import recording_of
-from service.model import Artifact, Claim, Copy, Kind, State
+from service.ledger.view import artifact_of, recording_of
+from service.model import Claim, Copy, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,14 +281,7 @@ def _claims(connection: Connection, rows: Sequence[Row[Any]]) -> list[Claim]:
         routed.setdefault(found.artifact_id, []).append(found)
     return [
         Claim(
-            artifact=Artifact(
-                recording_id=row.recording_id,
-                kind=Kind(row.kind),
-                url=row.url,
-                name=row.name,
-                announced_size=row.announced_size,
-                expires_at=row.expires_at,
-            ),
+            artifact=artifact_of(row),
             recording=known[row.recording_id],
             state=State(row.state),
             owner=row.owner,

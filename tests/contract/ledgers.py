@@ -153,7 +153,7 @@ async def write_manifest_until_whole(ledger: Ledger, claim: Claim, storage: str)
 
 async def write_manifest(ledger: Ledger, claim: Claim, storage: str) -> bool:
     """Settle that the manifest names what is known now; False if that is not all any more."""
-    _, archived, _ = await ledger.view.recording(claim.artifact.recording_id, storage)
+    archived = (await ledger.view.recording(claim.artifact.recording_id, storage)).archived
     return await ledger.work().manifest_written(
         claim,
         storage,

@@ -1,6 +1,7 @@
 """Proves that a worker that lost its lease can change nothing on either database."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,6 +38,9 @@ WRITES: Mapping[str, Callable[[Ledger, Claim], Awaitable[Any]]] = {
     "restart": lambda ledger, claim: ledger.progress.restart(claim, HERE, keep_key=False),
     "forget_source": lambda ledger, claim: ledger.progress.forget_source(claim),
     "part_stored": lambda ledger, claim: ledger.progress.part_stored(claim, HERE, part(2)),
+    "renewed": lambda ledger, claim: ledger.progress.renewed(
+        claim, replace(claim.artifact, url="https://x/y")
+    ),
     "forget_parts": lambda ledger, claim: ledger.progress.forget_parts(claim, HERE, [1]),
     "stored": lambda ledger, claim: ledger.progress.stored(
         claim, HERE, Stored("x", 1, "x"), checksum=CHECKSUM, part_size=1, content_type="x"

@@ -135,8 +135,8 @@ async def test_one_that_expires_is_told_also_where_all_else_was_archived_before(
 
     assert await expire(ledger, audio) == [HERE]
 
-    _, _, expired = await ledger.view.recording("recording", HERE)
-    assert expired == [Kind.AUDIO]
+    expired = (await ledger.view.recording("recording", HERE)).expired
+    assert expired == ("audio",)
 
 
 async def test_nothing_stored_at_all_leaves_no_manifest(ledger: Ledger) -> None:
@@ -278,9 +278,10 @@ async def test_a_revived_sibling_archives_the_recording_again(ledger: Ledger) ->
     await work.finish(again)
 
     assert await states(ledger) == {"video": "archived", "audio": "archived"}
-    _, archived, expired = await ledger.view.recording("recording", HERE)
+    holding = await ledger.view.recording("recording", HERE)
+    archived, expired = holding.archived, holding.expired
     assert [found.kind for found in archived] == [Kind.VIDEO, Kind.AUDIO]
-    assert expired == []
+    assert expired == ()
     assert len(await manifests(ledger)) == 1
 
 

@@ -46,17 +46,22 @@ async def test_news_in_any_order_and_number_ends_the_same(
         "provider": "dyte",
         "status": "UPLOADED",
         "status_rank": 5,
+        "scope": "recording",
+        "app": "default",
         "organization_id": None,
         "meeting_id": None,
         "session_id": None,
         "title": "Weekly",
         "output_file_name": "call.mp4",
         "file_size": 10,
+        "invoked_at": None,
         "started_at": 100.0,
         "stopped_at": None,
         "duration_s": 1.5,
         "stop_reason": None,
+        "storage_config": None,
         "seen_at": 0,
+        "ask_at": None,
     }
     found = [row for row in await ledger.rows("artifacts") if row["recording_id"] == recording_id]
     assert [row["id"] for row in found] == [f"{recording_id}/audio", f"{recording_id}/video"]
@@ -215,7 +220,8 @@ async def test_odd_text_survives(ledger: Ledger, text: str) -> None:
     storage = f"storage {text}"[:200]
     (claim,) = await ledger.work(f"owner {text}").claim(1)
     await store(ledger, claim, storage)
-    recording, (stored,), _ = await ledger.view.recording(recording_id, storage)
+    holding = await ledger.view.recording(recording_id, storage)
+    recording, (stored,) = holding.recording, holding.archived
 
     assert claim.artifact.recording_id == recording_id
     assert claim.artifact.url == f"https://x.example/{text}/video"

@@ -90,7 +90,7 @@ async def test_a_sibling_that_goes_elsewhere_is_not_awaited(ledger: Ledger) -> N
     assert (await states(ledger))["video"] == "archived"
     await store(ledger, audio, THERE)
     assert await conclude(ledger, audio) == [THERE]
-    _, there, _ = await ledger.view.recording("recording", THERE)
+    there = (await ledger.view.recording("recording", THERE)).archived
     assert [found.kind for found in there] == [Kind.AUDIO]
 
 

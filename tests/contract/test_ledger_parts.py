@@ -52,7 +52,7 @@ async def test_checksums_keep_all_their_bits(ledger: Ledger, value: int) -> None
 
     await store(ledger, claim, checksum=checksum)
 
-    _, stored, _ = await ledger.view.recording(claim.artifact.recording_id, HERE)
+    stored = (await ledger.view.recording(claim.artifact.recording_id, HERE)).archived
     assert [found.checksum for found in stored] == [checksum]
 
 

@@ -112,10 +112,11 @@ class Story:
     async def manifest(self, claim: Claim, storage: str) -> AsyncGenerator[None]:
         """Write a manifest, a step at a time."""
         for _ in range(9):
-            _, archived, expired = await self.ledger.view.recording(claim.artifact.recording_id, storage)
+            holding = await self.ledger.view.recording(claim.artifact.recording_id, storage)
+            archived, expired = holding.archived, {Kind(name) for name in holding.expired}
             ids = {found.artifact_id for found in archived}
             yield
-            self.written[storage] = ids, set(expired)
+            self.written[storage] = ids, expired
             yield
             if await self.ledger.work().manifest_written(
                 claim, storage, key="manifest.json", artifact_ids=ids

@@ -1,7 +1,8 @@
 """Proves that the reading side tells the same, values and types, on both databases, and what is pruned."""
 
 from service.ledger import Intake, Trouble
-from service.model import Archived, Checksum, Kind, Provider, Recording, State
+from service.ledger.view import Holding
+from service.model import Archived, Checksum, Kind, Provider, Recording, Scope, State
 from tests.contract.ledgers import (
     CHECKSUM,
     FAR,
@@ -24,21 +25,25 @@ async def test_a_recording_is_told_with_all_its_facts(ledger: Ledger) -> None:
         "recording",
         Provider.REALTIMEKIT,
         "UPLOADED",
+        Scope.RECORDING,
+        "staging",
         "organization",
         "meeting",
         "session",
         "Weekly",
         "call.mp4",
         2**40,
+        1_699_999_999.9,
         1_700_000_000.123456,
         1_700_003_600.654321,
         3600.5,
         "ALL_PEERS_LEFT",
+        '{"type":"aws"}',
     )
     event = news(Kind.VIDEO)
     await ledger.hear(type(event)(event.name, told, event.artifacts))
 
-    assert await ledger.view.recording("recording", HERE) == (told, [], [])
+    assert await ledger.view.recording("recording", HERE) == Holding(told, (), (), None)
 
 
 async def test_a_recording_is_told_with_what_is_stored_and_what_expired(ledger: Ledger) -> None:
@@ -46,9 +51,10 @@ async def test_a_recording_is_told_with_what_is_stored_and_what_expired(ledger: 
     await expire(ledger, audio)
     await store(ledger, video)
 
-    _, stored, expired = await ledger.view.recording("recording", HERE)
+    holding = await ledger.view.recording("recording", HERE)
+    stored, expired = holding.archived, holding.expired
 
-    assert expired == [Kind.AUDIO]
+    assert expired == ("audio",)
     (found,) = stored
     assert found == Archived(
         "recording/video",
@@ -70,7 +76,10 @@ async def test_a_recording_is_told_for_each_storage_with_what_is_there(ledger: L
     await store(ledger, audio, THERE)
     await archive(ledger, [video], HERE, THERE)
 
-    told = {storage: (await ledger.view.recording("recording", storage))[1] for storage in (HERE, THERE, "x")}
+    told = {
+        storage: (await ledger.view.recording("recording", storage)).archived
+        for storage in (HERE, THERE, "x")
+    }
 
     kinds = {storage: [found.kind for found in stored] for storage, stored in told.items()}
     assert kinds == {HERE: [Kind.VIDEO], THERE: [Kind.VIDEO, Kind.AUDIO], "x": []}
@@ -228,6 +237,6 @@ async def test_checksums_of_what_is_stored_come_back(ledger: Ledger) -> None:
     (claim,) = await ledger.claimed(work, Kind.VIDEO)
     await store(ledger, claim, checksum=Checksum(2**64 - 1, 0))
 
-    _, (found,), _ = await ledger.view.recording("recording", HERE)
+    (found,) = (await ledger.view.recording("recording", HERE)).archived
 
     assert found.checksum == Checksum(2**64 - 1, 0)

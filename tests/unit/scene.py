@@ -10,9 +10,11 @@ from typing import Any, Unpack, cast
 from service.budget import Budget, Gate
 from service.destination import Destination
 from service.ledger import Database
-from service.model import Artifact, Claim, Copy, Event, Kind, Provider, Recording, State
+from service.links import LinkApi, Links
+from service.model import ONLY, Artifact, Claim, Copy, Event, Kind, Provider, Recording, State
 from service.moving import Mover
 from service.naming import KeyTemplate
+from service.placing import Placing
 from service.storage import LocalConfig, Storage
 from service.storage.local import LocalStorage
 from service.telemetry import Metrics
@@ -155,8 +157,9 @@ def _held(row: dict[str, Any]) -> Claim:
 
 
 @asynccontextmanager
-async def scene(ledger: Path, folder: Path) -> AsyncIterator[Scene]:
-    """Everything, opened and closed; parts are 1 MiB, pauses take no time."""
+async def scene(ledger: Path, folder: Path, *, api: LinkApi | None = None) -> AsyncIterator[Scene]:
+    """Everything, opened and closed; parts are 1 MiB, pauses take no time. `api` has fresh links."""
+    metrics = Metrics()
     database = Database(f"sqlite:///{ledger}")
     here, there = Watched(folder / HERE), Watched(folder / THERE)
     draining = asyncio.Event()
@@ -169,10 +172,11 @@ async def scene(ledger: Path, folder: Path) -> AsyncIterator[Scene]:
                 known.progress,
                 reader.source,
                 {name: _destination(name, storage) for name, storage in ((HERE, here), (THERE, there))},
-                KeyTemplate.parse("{output_file_name}"),
+                Placing(known.progress, known.view, KeyTemplate.parse("{output_file_name}"), metrics),
+                Links({ONLY: api} if api else {}),
                 Transfer(Budget(4 * MIB), 2, draining),
                 MIB,
-                Metrics(),
+                metrics,
                 clock,
             )
             yield Scene(known, source, mover, here, there)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from service.apps import App
 from service.model import Provider
 from service.signature import PinnedKeys, load_keys
 from tests.doubles.sender import Family, Sender
@@ -98,7 +99,7 @@ async def test_news_out_of_order_announces_the_file_once(port: PublicPort, sende
 async def test_only_subscriptions_that_were_named_are_accepted(
     stage: Stage, ledger: Path, sender: Sender
 ) -> None:
-    async with receiving(stage, ledger, sender, webhook_ids=["w-1", "w-2"]) as port:
+    async with receiving(stage, ledger, sender, apps=[App(webhook_ids=("w-1", "w-2"))]) as port:
         body = sender.uploaded("r1", LINK)
         assert (await port.post(body, sender.headers(body, webhook_id="w-9"))).status == 401
         without = sender.headers(body)

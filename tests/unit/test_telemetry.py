@@ -242,7 +242,7 @@ def test_whatever_stands_in_a_query_is_masked(path: str, query: str) -> None:
 def test_the_metrics_of_one_process_are_its_own() -> None:
     first, second = Metrics(), Metrics()
     first.moved_bytes.inc(5)
-    first.deliveries.labels("dyte", "other", "ignored").inc()
+    first.deliveries.labels("default", "dyte", "other", "ignored").inc()
     mine = samples_in(generate_latest(first.registry).decode())
     others = samples_in(generate_latest(second.registry).decode())
     assert mine["dyte_archiver_moved_bytes_total[]"] == 5

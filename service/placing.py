@@ -1,0 +1,92 @@
+"""What a file is called in a storage, and whether it lies there already."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from service.destination import Destination
+from service.errors import NameTaken
+from service.ledger import Progress, View
+from service.manifests import find_manifest, manifest_keys
+from service.model import Archived, Claim, Stored
+from service.naming import KeyTemplate, candidates
+from service.telemetry import Metrics
+from service.transfer import Target
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """Gives artifacts their places."""
+
+    progress: Progress
+    view: View
+    template: KeyTemplate
+    metrics: Metrics
+
+    async def place(self, claim: Claim, target: Target) -> None:
+        """Settle ``target.key``: a name that no other file has there; once.
+
+        If the file lies there already, whole, as its manifest says (the ledger is new, the storage is not),
+        the target is ``stored``: nothing is moved again.
+        """
+        destination = target.destination
+        target.key = claim.copy(destination.name).key
+        if target.key is not None:
+            return
+        key = self.template.key(claim.artifact, claim.recording)
+        *names, last = candidates(key, claim.artifact, claim.epoch)
+        for name in names:
+            if not await self.progress.reserve(claim, destination.name, name):
+                continue
+            found = await destination.requested(partial(destination.storage.stat, name))
+            if found is not None and found.artifact_id in (None, claim.id):
+                archived = await self._archived(claim, destination, found)
+                if archived is not None:
+                    await self._take_over(claim, target, found, archived)
+                    return
+            if found is None or found.artifact_id == claim.id:
+                target.key = name
+                return
+        if not await self.progress.reserve(claim, destination.name, last):
+            raise NameTaken(last)
+        target.key = last
+
+    async def _archived(self, claim: Claim, destination: Destination, found: Stored) -> Archived | None:
+        """What a manifest says of this very object, if it is the artifact."""
+        keys = [
+            manifest_key
+            for artifact in await self.view.names(claim.artifact.recording_id)
+            for manifest_key in manifest_keys(
+                claim.recording,
+                artifact.kind,
+                candidates(self.template.key(artifact, claim.recording), artifact, claim.epoch)[:-1],
+            )
+        ]
+        manifest = await destination.requested(
+            partial(find_manifest, destination.storage, dict.fromkeys(keys), claim.artifact.recording_id)
+        )
+        for entry in manifest.entries if manifest else ():
+            if (entry.artifact_id, entry.key, entry.size) == (claim.id, found.key, found.size):
+                same = found.crc64nvme in (None, entry.checksum.crc64nvme)
+                return entry if same else None
+        return None
+
+    async def _take_over(self, claim: Claim, target: Target, found: Stored, archived: Archived) -> None:
+        name = target.destination.name
+        await self.progress.stored(
+            claim,
+            name,
+            found,
+            checksum=archived.checksum,
+            part_size=archived.part_size,
+            content_type=archived.content_type,
+            stored_at=archived.stored_at,
+        )
+        target.key, target.stored = found.key, found
+        self.metrics.artifacts.labels(claim.recording.app, claim.artifact.kind, "found").inc()
+        log.info(
+            "artifact_found", storage=name, kind=claim.artifact.kind, key=found.key, size_bytes=found.size
+        )
