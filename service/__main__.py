@@ -10,6 +10,7 @@ import uvloop
 from rich.console import Console
 
 from service import __version__
+from service.commands import meeting_app, recording_app, webhook_app
 from service.errors import ArchiverError
 from service.settings import Role, load_settings
 from service.telemetry import configure_logging
@@ -26,6 +27,11 @@ def _version(wanted: bool) -> None:
     if wanted:
         print(f"dyte-archiver {__version__}")
         raise typer.Exit
+
+
+app.add_typer(webhook_app, name="webhook")
+app.add_typer(meeting_app, name="meeting")
+app.add_typer(recording_app, name="recording")
 
 
 @app.callback()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from service.errors import ProviderMissing, ProviderRefused, SourceError
+from service.errors import ProviderMissing, ProviderRefused, ProviderRejected, SourceError
 from service.model import Artifact, Claim, Event, Kind, Recording, Scope
 
 NO_CREDENTIALS = "give the credentials of the provider's API, so that a fresh link can be had"
@@ -41,7 +41,7 @@ class Links:
             raise refusal
         try:
             offered = await self._offered(api, claim)
-        except ProviderMissing:
+        except (ProviderMissing, ProviderRejected):
             raise refusal from None
         except ProviderRefused as error:
             refusal.mend = error.mend
@@ -60,7 +60,7 @@ class Links:
             return None
         try:
             event = await api.recording(recording.id)
-        except (ProviderMissing, ProviderRefused):
+        except (ProviderMissing, ProviderRejected, ProviderRefused):
             return None
         return event.recording.storage_config if event.recording else None
 

@@ -14,9 +14,16 @@ class News:
     """Call it with every event that brought something new."""
 
     def __init__(
-        self, metrics: Metrics, *, to_archive: Callable[[], None], to_ask: Callable[[], None]
+        self,
+        metrics: Metrics,
+        *,
+        to_archive: Callable[[], None] | None = None,
+        to_ask: Callable[[], None] | None = None,
     ) -> None:
-        """``to_archive``: there are artifacts; ``to_ask``: the provider's API knows more than the event."""
+        """``to_archive``: there are artifacts; ``to_ask``: the provider's API knows more than the event.
+
+        Where this process does neither, others find it in the ledger.
+        """
         self._metrics = metrics
         self._to_archive = to_archive
         self._to_ask = to_ask
@@ -37,7 +44,6 @@ class News:
                 title=recording.title,
                 reason=recording.stop_reason,
             )
-        if event.artifacts:
-            self._to_archive()
-        elif recording.status == "UPLOADED":
-            self._to_ask()
+        to_do = self._to_archive if event.artifacts else self._to_ask
+        if to_do is not None and recording.status in ("UPLOADED", "ENDED"):
+            to_do()

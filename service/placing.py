@@ -1,6 +1,6 @@
 """What a file is called in a storage, and whether it lies there already."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -79,7 +79,7 @@ class Placing:
         await self.progress.stored(
             claim,
             name,
-            found,
+            replace(found, etag=archived.etag),
             checksum=archived.checksum,
             part_size=archived.part_size,
             content_type=archived.content_type,

@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from service.artifacts import RETENTION_S
-from service.errors import ArchiverError, ProviderError, ProviderMissing
+from service.errors import ArchiverError, ProviderError, ProviderMissing, ProviderRejected
 from service.ledger import Duties, Inquiry, Intake
 from service.ledger.intake import Outcome
 from service.model import Artifact, Event, Kind, Recording, Scope
@@ -211,7 +211,7 @@ class Reconciler:
         if recording.scope is Scope.RECORDING:
             try:
                 event = await api.recording(recording.id)
-            except ProviderMissing:
+            except (ProviderMissing, ProviderRejected):
                 event = Event("api")
             await self.hand_over(app, [event])
             if not event.artifacts:

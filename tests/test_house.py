@@ -19,12 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 STOREYS = [
     "service.__main__",
+    "service.commands",
     "service.demo",
     "service.verify",
     "service.backfill",
     "service.status",
     "service.check",
     "service.serve",
+    "service.assembly",
     "service.server",
     "service.worker",
     "service.receiver",

@@ -4,9 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-_TICK_S = 0.001
-"""The least to sleep, lest a wait that rounding makes nothing is repeated for ever."""
-
 
 class Pace:
     """At most ``limit`` requests in any ``window_s``, for all users of one provider in the process.
@@ -38,5 +35,5 @@ class Pace:
                 wait_s = self._turns[0] + self._window_s - self._clock()
                 if wait_s <= 0:
                     break
-                await self._sleep(max(wait_s, _TICK_S))
+                await self._sleep(wait_s)
             self._turns.append(self._clock())

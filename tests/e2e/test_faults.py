@@ -113,11 +113,13 @@ def test_a_file_that_is_gone_before_its_time_is_tried_again_and_after_it_expires
         assert (expired["recording_id"], expired["level"]) == ("late", "error")
         assert '"expired": [\n    "video"\n  ]' in (tmp_path / "archive" / "late.mp3.json").read_text()
         assert "expired" in deployment.command("status").stdout
-        # A fresh link, as another delivery brings it, is taken up at once.
-        for name in ("early", "late"):
+        # A fresh link, as another delivery brings it, is taken up at once; there is still one manifest.
+        for name, manifest in (("early", "early.mp4.json"), ("late", "late.mp3.json")):
             fresh = source.add(f"{name}-fresh.mp4", SIZE)
             assert deployment.deliver(sender.uploaded(name, fresh, size=SIZE)) == 200
-            deployment.wait_until((tmp_path / "archive" / f"{name}.mp4.json").exists, timeout_s=20)
+            named = f'"key": "{name}.mp4"'
+            path = tmp_path / "archive" / manifest
+            deployment.wait_until(lambda: path.exists() and named in path.read_text(), timeout_s=20)  # noqa: B023
 
 
 def test_two_recordings_of_one_name_are_both_kept(tmp_path: Path, sender: Sender) -> None:

@@ -61,7 +61,7 @@ class ScriptedApi:
     async def client(self, given: Mapping[str, Any] = DYTE, **more: Any) -> AsyncIterator[ProviderApi]:
         """A client of this server; what it would have slept is in `pauses`."""
         async with api_session() as session:
-            app = parse_app("default", {**given, "api_url": self.url, **more})
+            app = parse_app("default", {"api_url": self.url, **given, **more})
             yield ProviderApi(app, session, pace=self.pace(), sleep=self.sleep, jitter=lambda: 0.0)
 
     def pace(self) -> Pace:

@@ -147,8 +147,9 @@ def test_a_recording_without_a_field_is_still_a_recording(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["audio_download_url", "download_audio_url"])
-def test_the_audio_is_found_under_both_of_its_names(name: str) -> None:
-    event = event_of(**{"audio_download_url": None, name: AUDIO})
+@pytest.mark.parametrize("other", [None, ""])
+def test_the_audio_is_found_under_both_of_its_names(name: str, other: str | None) -> None:
+    event = event_of(**{"audio_download_url": other, name: AUDIO})
     assert event is not None
     assert [artifact.url for artifact in event.artifacts] == [LINK, AUDIO]
 

@@ -1,27 +1,21 @@
 """A request is tried again where that helps, never where it might be done twice, and fails as one of ours."""
 
 import asyncio
-import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from service.apps import App, parse_app
+from service.apps import parse_app
 from service.errors import (
-    ProviderError,
     ProviderMissing,
-    ProviderRefused,
-    ProviderRejected,
     ProviderUnavailable,
 )
 from service.provider import Pace, ProviderApi, api_session
-from service.provider.asking import ANSWER_LIMIT
 from service.retry import PART_ATTEMPTS
-from tests.unit.scripted_api import DYTE, KEY, REALTIMEKIT, Answer, ScriptedApi, bad, good
+from tests.unit.scripted_api import DYTE, Answer, ScriptedApi, bad, good
 
 DROP = Answer(is_drop=True)
 RECORDING = good({"id": "rec-1", "status": "RECORDING"})
@@ -146,6 +140,25 @@ async def test_every_try_waits_for_its_turn(server: ScriptedApi, api: ProviderAp
     assert server.turns == 3
 
 
+async def test_a_cancelled_request_is_not_tried_again(server: ScriptedApi, api: ProviderApi) -> None:
+    asked = asyncio.Event()
+    release = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        asked.set()
+        await release.wait()
+
+    server.answers(bad(503))
+    async with api_session() as session:
+        own = ProviderApi(api.app, session, pace=server.pace(), sleep=sleep, jitter=lambda: 0.0)
+        running = asyncio.create_task(own.check())
+        await asked.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert len(server.asked) == 1
+
+
 # ---- Retry-After
 
 
@@ -179,119 +192,3 @@ async def test_one_that_asks_for_more_time_than_a_request_waits_is_left_alone_un
     with pytest.raises(ProviderUnavailable, match="429: slow down") as caught:
         await api.recording("rec-1")
     assert (caught.value.retry_after_s, len(server.asked), server.pauses) == (3600.0, 1, [])
-
-
-# ---- what the answer means
-
-
-@pytest.mark.parametrize(
-    ("answer", "family"),
-    [
-        (Answer(401, {"message": "Unauthorized"}), ProviderRefused),
-        (Answer(401, b"no"), ProviderRefused),
-        (bad(403), ProviderRefused),
-        (Answer(400, {"success": False, "errors": [{"code": 6003}]}), ProviderRefused),
-        (bad(404), ProviderMissing),
-        (bad(410), ProviderMissing),
-        (bad(400, "no"), ProviderRejected),
-        (bad(409, "no"), ProviderRejected),
-        (bad(422, "no"), ProviderRejected),
-        (Answer(200, {"success": False, "errors": [{"code": 1, "message": "no"}]}), ProviderRejected),
-        (Answer(302, b"", {"Location": "/v2/other"}), ProviderUnavailable),
-        (Answer(200, b"<html>Welcome</html>"), ProviderUnavailable),
-        (Answer(200, b"{" + b" " * ANSWER_LIMIT + b"}"), ProviderUnavailable),
-        (Answer(204, b""), ProviderUnavailable),
-    ],
-)
-async def test_an_answer_that_asking_again_would_not_change_fails_at_once(
-    server: ScriptedApi, api: ProviderApi, answer: Answer, family: type[ProviderError]
-) -> None:
-    server.answers(answer)
-    with pytest.raises(ProviderError) as caught:
-        await api.recording("rec-1")
-    assert type(caught.value) is family
-    assert len(server.asked) == 1
-
-
-async def test_an_answer_up_to_the_limit_is_read(server: ScriptedApi, api: ProviderApi) -> None:
-    body = json.dumps(RECORDING.body).encode()
-    server.answers(Answer(200, body + b" " * (ANSWER_LIMIT - len(body))))
-    assert (await api.recording("rec-1")).recording is not None
-
-
-async def test_no_redirect_takes_the_credentials_elsewhere(server: ScriptedApi) -> None:
-    async with ScriptedApi() as elsewhere, server.client() as api:
-        server.answers(Answer(307, b"", {"Location": f"{elsewhere.url}/recordings/rec-1"}))
-        with pytest.raises(ProviderUnavailable, match="307, which is not followed"):
-            await api.recording("rec-1")
-        assert elsewhere.asked == []
-
-
-@pytest.mark.parametrize(("given", "name"), [(DYTE, "ARCHIVER_API_KEY"), (REALTIMEKIT, "ARCHIVER_API_TOKEN")])
-async def test_refused_credentials_name_their_setting(
-    server: ScriptedApi, given: dict[str, str], name: str
-) -> None:
-    server.answers(Answer(401, {"message": "Unauthorized"}))
-    async with server.client(given) as api:
-        with pytest.raises(ProviderRefused, match="401: Unauthorized") as caught:
-            await api.check()
-    assert name in caught.value.mend
-
-
-async def test_without_credentials_nothing_is_asked(server: ScriptedApi) -> None:
-    async with api_session() as session:
-        api = ProviderApi(App(), session, pace=server.pace(), sleep=server.sleep, jitter=lambda: 0.0)
-        with pytest.raises(ProviderRefused, match="no credentials are given") as caught:
-            await api.recording("rec-1")
-    assert "ARCHIVER_API_KEY" in caught.value.mend
-    assert server.turns == 0
-
-
-@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
-async def test_no_message_repeats_a_secret_or_a_links_query(
-    server: ScriptedApi, api: ProviderApi, status: int
-) -> None:
-    assert api.app.authorization is not None
-    credentials = api.app.authorization.partition(" ")[2]
-    message = f"{'x' * 280} {KEY} {credentials} https://files.example.com/rec.mp4?X-Signature=s1gned"
-    for said in (message, message[281:]):
-        server.answers(bad(status, said))
-        with pytest.raises(ProviderError) as caught:
-            await api.recording("rec-1")
-        told = f"{caught.value} {caught.value.mend}"
-        assert KEY[:8] not in told
-        assert credentials[:8] not in told
-        assert "s1gned" not in told
-
-
-async def test_a_netrc_for_the_apis_host_does_not_replace_the_credentials(
-    server: ScriptedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login somebody password else\n", "utf-8")
-    netrc.chmod(0o600)
-    monkeypatch.setenv("NETRC", str(netrc))
-    server.answers(RECORDING)
-    async with server.client(REALTIMEKIT) as api:
-        await api.recording("rec-1")
-    assert [asked.headers["Authorization"] for asked in server.asked] == [f"Bearer {KEY}"]
-    assert len(server.asked[0].headers.getall("Authorization")) == 1  # type: ignore[attr-defined]  # a multidict
-
-
-async def test_a_cancelled_request_is_not_tried_again(server: ScriptedApi, api: ProviderApi) -> None:
-    asked = asyncio.Event()
-    release = asyncio.Event()
-
-    async def sleep(_: float) -> None:
-        asked.set()
-        await release.wait()
-
-    server.answers(bad(503))
-    async with api_session() as session:
-        own = ProviderApi(api.app, session, pace=server.pace(), sleep=sleep, jitter=lambda: 0.0)
-        running = asyncio.create_task(own.check())
-        await asked.wait()
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-    assert len(server.asked) == 1

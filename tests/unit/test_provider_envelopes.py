@@ -104,6 +104,13 @@ def test_an_object_is_found_however_it_is_wrapped(document: object) -> None:
     assert answers.one(document, "recording") == {"id": "x", "status": "UPLOADED"}
 
 
+def test_an_object_with_an_id_is_the_one_whatever_else_is_in_it() -> None:
+    document = {"success": True, "data": {"id": "x", "data": {"id": "y"}, "recording": {"id": "z"}}}
+    found = answers.one(document, "recording")
+    assert found is not None
+    assert found["id"] == "x"
+
+
 @pytest.mark.parametrize("document", [None, "text", [], {"success": True, "data": None}, {"data": "text"}])
 def test_an_answer_without_an_object_has_none(document: object) -> None:
     assert answers.one(document, "recording") is None
@@ -130,7 +137,7 @@ def test_an_empty_list_may_be_written_in_many_ways(found: object) -> None:
     assert answers.page({"success": True, "data": found}) == Page([])
 
 
-@pytest.mark.parametrize("found", ["text", 7, {"id": "x"}, {"sessions": "none"}])
+@pytest.mark.parametrize("found", ["text", "", 0, {"id": "x"}, {"sessions": "none"}])
 def test_what_is_no_list_is_not_taken_for_an_empty_one(found: object) -> None:
     assert answers.page({"success": True, "data": found}) is None
 
