@@ -257,6 +257,7 @@ class Claim:
     """A leased artifact with all that is settled about it so far.
 
     Every write for it names ``owner`` and ``epoch``. ``now`` is the database's clock at the claim.
+    ``announced_at`` tells whether another delivery has brought a link since.
     ``copies`` is empty until it is routed; ``part_size``, ``size`` and ``source_etag`` are the same for all
     of them, settled when the first is begun.
     """
@@ -269,6 +270,7 @@ class Claim:
     attempts: int
     now: float
     expires_at: float
+    announced_at: float | None = None
     copies: tuple[Copy, ...] = ()
     part_size: int | None = None
     size: int | None = None

@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from service.artifacts import RETENTION_S
-from service.errors import ArchiverError, ProviderError, ProviderMissing, ProviderRejected
+from service.errors import ArchiverError, LedgerUnavailable, ProviderError, ProviderMissing, ProviderRejected
 from service.ledger import Duties, Inquiry, Intake
 from service.ledger.intake import Outcome
 from service.model import Artifact, Event, Kind, Recording, Scope
@@ -24,7 +24,8 @@ SESSION_KINDS = frozenset({Kind.CHAT, Kind.TRANSCRIPT, Kind.SUMMARY})
 _BATCH = 100
 _POLL_S = 15.0
 _RETRY_S = 60.0
-_ASK_EVERY_S = 2.0
+_TOGETHER_S = 1.0
+"""Deliveries that come so close together are one look."""
 _AGAIN_S = 900.0
 _ASKED_AT_ONCE = 4
 
@@ -125,16 +126,20 @@ class Reconciler:
         """Work until cancelled."""
         while True:
             self._woken.clear()
+            goes_on = False
             for app, api in self._apis:
                 if self._every_s:
                     compare = partial(self._compare, app, api)
                     await self._duty(app, f"reconcile {app}", self._every_s, compare)
-                await self._duty(app, f"ask {app}", _ASK_EVERY_S, partial(self._ask, app, api))
+                if await self._has_inquiries(app):
+                    asked = await self._duty(app, f"ask {app}", 0.0, partial(self._ask, app, api))
+                    goes_on = goes_on or asked
+            if goes_on:
+                continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_S):
                     await self._woken.wait()
-                    # Several deliveries together are one look.
-                    await asyncio.sleep(_ASK_EVERY_S)
+                    await asyncio.sleep(_TOGETHER_S)
 
     async def hand_over(self, app: str, events: Sequence[Event]) -> int:
         """Commit what the API said, soonest expiry first; returns in how many there were new files."""
@@ -150,21 +155,30 @@ class Reconciler:
                     self._metrics.found_artifacts.labels(app).inc(len(event.artifacts))
         return found
 
-    async def _duty(self, app: str, name: str, every_s: float, job: Callable[[], Awaitable[None]]) -> None:
-        """Do ``job`` if it is due and nobody does it; say what kept it from being done."""
+    async def _duty(self, app: str, name: str, every_s: float, job: Callable[[], Awaitable[None]]) -> bool:
+        """Do ``job`` if it is due and nobody does it; say what kept it from being done. Whether it was done."""
         try:
             if not await self._duties.take(name):
-                return
+                return False
             again_in_s, error = every_s, None
             try:
                 await self._duties.holding(name, job)
             except ProviderError as failure:
                 error = str(failure)
-                again_in_s = min(every_s, max(_RETRY_S, failure.retry_after_s or 0.0))
+                again_in_s = failure.retry_after_s or min(_RETRY_S, max(every_s, _POLL_S))
                 log.warning("provider_not_asked", app=app, duty=name, error=error, mend=failure.mend or None)
             await self._duties.done(name, again_in_s=again_in_s, error=error)
         except ArchiverError as failure:
             log.warning("duty_not_done", duty=name, error=str(failure))
+            return False
+        return error is None
+
+    async def _has_inquiries(self, app: str) -> bool:
+        try:
+            return bool(await self._duties.inquiries(app, limit=1))
+        except LedgerUnavailable as failure:
+            log.warning("duty_not_done", duty=f"ask {app}", error=str(failure))
+            return False
 
     async def _compare(self, app: str, api: ListingApi) -> None:
         span = Span(since=self._clock() - WINDOW_S)
@@ -194,17 +208,17 @@ class Reconciler:
         return seen
 
     async def _ask(self, app: str, api: ListingApi) -> None:
-        while inquiries := await self._duties.inquiries(app, limit=_BATCH):
-            gate = asyncio.Semaphore(_ASKED_AT_ONCE)
+        """Ask for some of what is due; the rest has its turn after whatever else is."""
+        gate = asyncio.Semaphore(_ASKED_AT_ONCE)
 
-            async def one(inquiry: Inquiry, gate: asyncio.Semaphore = gate) -> None:
-                async with gate:
-                    await self._inquire(app, api, inquiry)
+        async def one(inquiry: Inquiry) -> None:
+            async with gate:
+                await self._inquire(app, api, inquiry)
 
-            outcomes = await asyncio.gather(*map(one, inquiries), return_exceptions=True)
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
+        inquiries = await self._duties.inquiries(app, limit=_BATCH)
+        for outcome in await asyncio.gather(*map(one, inquiries), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _inquire(self, app: str, api: ListingApi, inquiry: Inquiry) -> None:
         recording = inquiry.recording

@@ -152,7 +152,7 @@ class Worker:
                 log.warning("renewal_failed", error=str(error))
 
     async def _failed(self, claim: Claim, claimed_at: float, error: Exception) -> None:
-        expired = claim.now + (self._clock() - claimed_at) >= claim.expires_at
+        expired = await self._is_over(claim, claimed_at)
         delay_s = artifact_delay_s(error, claim.attempts + 1, expired=expired, jitter=self._jitter())
         if delay_s is None:
             log.error("artifact_expired", kind=claim.artifact.kind, error=str(error))
@@ -177,6 +177,16 @@ class Worker:
             "failed",
             lambda: self._work.try_later(claim, Trouble(delay_s, told, mend)),
         )
+
+    async def _is_over(self, claim: Claim, claimed_at: float) -> bool:
+        """Whether the provider's own time limit has passed, also as a renewed link tells it."""
+        if claim.now + (self._clock() - claimed_at) < claim.expires_at:
+            return False
+        try:
+            current = await self._work.current(claim)
+        except ArchiverError:
+            return False
+        return current.now >= current.expires_at
 
     async def _settled(self, claim: Claim, outcome: str, settle: Callable[[], Awaitable[None]]) -> None:
         """Write the outcome. If that fails the lease runs out, and the artifact is claimed again."""

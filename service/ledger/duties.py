@@ -81,11 +81,11 @@ class Duties:
         await self._database.write(lambda connection: connection.execute(back))
 
     async def inquiries(self, app: str, *, limit: int) -> list[Inquiry]:
-        """What is to be asked for at the app's API now, the longest due first."""
+        """What is to be asked for at the app's API now: recordings first, then the longest due."""
         due = (
             select(recordings, now().label("now"))
             .where(recordings.c.ask_at.is_not(None), recordings.c.ask_at <= now(), recordings.c.app == app)
-            .order_by(recordings.c.ask_at)
+            .order_by(recordings.c.scope, recordings.c.ask_at)
             .limit(limit)
         )
 

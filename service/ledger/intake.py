@@ -75,7 +75,7 @@ class Intake:
     def _take(self, connection: Connection, event: Event, *, is_delivery: bool) -> Outcome:
         if event.recording is None:
             return Outcome.IGNORED
-        outcome = self._note(connection, event.recording)
+        outcome = self._note(connection, event.recording, is_offered=bool(event.artifacts))
         if outcome is Outcome.NOTED and _lacks_something(event):
             # The API knows: it is asked once, of a session again and again.
             ask = update(recordings).where(recordings.c.id == event.recording.id).values(ask_at=now())
@@ -85,7 +85,7 @@ class Intake:
                 outcome = Outcome.ANNOUNCED
         return outcome
 
-    def _note(self, connection: Connection, recording: Recording) -> Outcome:
+    def _note(self, connection: Connection, recording: Recording, *, is_offered: bool) -> Outcome:
         rank = STATUS_RANK.get(recording.status)
         if rank is None:
             return Outcome.IGNORED
@@ -93,17 +93,20 @@ class Intake:
         known = (
             connection.execute(select(recordings.c.status_rank).where(recordings.c.id == recording.id))
         ).scalar()
-        statement = self._database.insert(recordings).values(**values, seen_at=now())
+        statement = self._database.insert(recordings).values(
+            **values, seen_at=now(), offered_at=now() if is_offered else None
+        )
         new, old = statement.excluded, recordings.c
         # News of a higher rank wins field by field, older news only fills in what was missing.
         newer = new.status_rank >= old.status_rank
-        merged = {
+        merged: dict[str, Any] = {
             name: case(
                 (newer, func.coalesce(new[name], old[name])), else_=func.coalesce(old[name], new[name])
             )
             for name in values
             if name not in ("id", "provider", "scope")
         }
+        merged["offered_at"] = func.coalesce(old.offered_at, new.offered_at)
         connection.execute(statement.on_conflict_do_update(index_elements=[old.id], set_=merged))
         heard = self._database.insert(statuses).values(
             recording_id=recording.id, status=recording.status, seen_at=now()
@@ -124,6 +127,7 @@ class Intake:
             name=artifact.name,
             announced_size=artifact.announced_size,
             seen_at=now(),
+            announced_at=now(),
             expires_at=expires_at,
             due_at=now(),
             epoch=0,
@@ -145,6 +149,7 @@ class Intake:
             index_elements=[old.id],
             set_={
                 "url": new.url,
+                "announced_at": now(),
                 "expires_at": new.expires_at,
                 "announced_size": func.coalesce(new.announced_size, old.announced_size),
                 "state": case((moving, old.state), else_=State.WAITING.value),

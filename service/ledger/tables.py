@@ -71,6 +71,8 @@ recordings = Table(
     Column("stop_reason", Text),
     Column("storage_config", Text),
     Column("seen_at", Double, nullable=False),
+    # When a link to a file was first told; NULL: never.
+    Column("offered_at", Double),
     # When the provider's API is to be asked for what the news lacked; NULL: nothing is missing.
     Column("ask_at", Double),
     Index("recordings_status", "scope", "status", "seen_at"),
@@ -103,6 +105,8 @@ artifacts = Table(
     Column("name", Text, nullable=False),
     Column("announced_size", BigInteger),
     Column("seen_at", Double, nullable=False),
+    # When a delivery last brought its link.
+    Column("announced_at", Double),
     Column("expires_at", Double, nullable=False),
     # When it may be claimed; NULL: not by time (finished, or stored and waiting for its siblings).
     Column("due_at", Double),

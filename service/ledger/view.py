@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, Select, cast, exists, func, select
 
+from service.artifacts import RETENTION_S
 from service.ledger.database import Database
 from service.ledger.tables import artifacts, copies, manifests, now, parts, recordings
 from service.model import Archived, Artifact, Checksum, Kind, Provider, Recording, Scope, State
@@ -176,24 +177,24 @@ class View:
         return [Deadline(row.id, row.app, row.expires_at - row.now, row.error) for row in rows]
 
     async def statuses(self) -> dict[str, int]:
-        """How many recordings the provider says are in each status, but for those that have files here.
+        """How many recordings the provider says are in each status, but for those that it gave links for.
 
         ``NOT OFFERED`` are those that it uploaded to the customer's storage alone.
         """
-        fileless = ~exists().where(artifacts.c.recording_id == recordings.c.id)
         by_status = (
             select(recordings.c.status, func.count())
-            .where(recordings.c.scope == Scope.RECORDING, fileless)
+            .where(recordings.c.scope == Scope.RECORDING, recordings.c.offered_at.is_(None))
             .group_by(recordings.c.status)
         )
         rows = await self._database.read(lambda connection: connection.execute(by_status).all())
         return {NOT_OFFERED if status == "UPLOADED" else status: count for status, count in rows}
 
     async def lost(self, *, limit: int) -> list[Lost]:
-        """The recordings that ended as ``ERRORED``, the newest first."""
+        """The recordings that ended as ``ERRORED`` in the last 7 days, the newest first."""
         errored = (
             select(recordings, now().label("now"))
             .where(recordings.c.scope == Scope.RECORDING, recordings.c.status == "ERRORED")
+            .where(recordings.c.seen_at > now() - RETENTION_S)
             .order_by(recordings.c.seen_at.desc())
             .limit(limit)
         )

@@ -121,7 +121,7 @@ class Work:
                     )
                 )
             # A fresher link may have come meanwhile.
-            gone = artifacts.c.url == claim.artifact.url if expired else false()
+            gone = _unannounced(claim) if expired else false()
             state = case((gone, State.EXPIRED.value), else_=_state(State.MOVING))
             fence(connection, claim, state=state, **self._renewed())
             return _ready(connection, recording_id, expired=expired)
@@ -204,7 +204,7 @@ class Work:
 
     async def try_later(self, claim: Claim, trouble: Trouble) -> None:
         """Give the claim back after a failure; at once if a fresher link has come in the meantime."""
-        same_link = artifacts.c.url == claim.artifact.url
+        same_link = _unannounced(claim)
         await self._database.write(
             lambda connection: fence(
                 connection,
@@ -237,6 +237,11 @@ def _is_open() -> ColumnElement[bool]:
     """Whether an artifact is not routed yet or not stored in all its storages."""
     of_it = copies.c.artifact_id == artifacts.c.id
     return or_(~exists().where(of_it), exists().where(of_it, copies.c.state == State.WAITING))
+
+
+def _unannounced(claim: Claim) -> ColumnElement[bool]:
+    """Whether no delivery has brought a link since the claim; one that it renewed itself is none."""
+    return artifacts.c.announced_at.is_not_distinct_from(claim.announced_at)
 
 
 def _state(open_state: State) -> Any:
@@ -289,6 +294,7 @@ def _claims(connection: Connection, rows: Sequence[Row[Any]]) -> list[Claim]:
             attempts=row.attempts,
             now=row.now,
             expires_at=row.expires_at,
+            announced_at=row.announced_at,
             copies=tuple(_copy(found, row.now) for found in routed.get(row.id, ())),
             part_size=row.part_size,
             size=row.size,

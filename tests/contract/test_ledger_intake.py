@@ -41,7 +41,7 @@ async def test_news_in_any_order_and_number_ends_the_same(
     await ledger.hear(*(events[number] for number in [*order, *again]))
 
     (recording,) = [row for row in await ledger.rows("recordings") if row["id"] == recording_id]
-    assert recording | {"seen_at": 0} == {
+    assert recording | {"seen_at": 0, "offered_at": 0} == {
         "id": recording_id,
         "provider": "dyte",
         "status": "UPLOADED",
@@ -61,6 +61,7 @@ async def test_news_in_any_order_and_number_ends_the_same(
         "stop_reason": None,
         "storage_config": None,
         "seen_at": 0,
+        "offered_at": 0,
         "ask_at": None,
     }
     found = [row for row in await ledger.rows("artifacts") if row["recording_id"] == recording_id]

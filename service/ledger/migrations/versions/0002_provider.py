@@ -16,6 +16,11 @@ def upgrade() -> None:
     op.add_column("recordings", sa.Column("app", sa.Text, nullable=False, server_default="default"))
     op.add_column("recordings", sa.Column("invoked_at", sa.Double))
     op.add_column("recordings", sa.Column("storage_config", sa.Text))
+    op.add_column("recordings", sa.Column("offered_at", sa.Double))
+    op.execute(
+        "UPDATE recordings SET offered_at = seen_at"
+        " WHERE EXISTS (SELECT 1 FROM artifacts WHERE recording_id = recordings.id)"
+    )
     op.add_column("recordings", sa.Column("ask_at", sa.Double))
     op.create_index("recordings_status", "recordings", ["scope", "status", "seen_at"])
     op.create_index(
@@ -26,6 +31,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("ask_at IS NOT NULL"),
     )
     op.add_column("artifacts", sa.Column("track", sa.Text))
+    op.add_column("artifacts", sa.Column("announced_at", sa.Double))
     op.create_table(
         "statuses",
         sa.Column("recording_id", sa.Text, nullable=False),
