@@ -8,8 +8,10 @@ import structlog
 from service import __version__
 from service.destination import Destination, Destinations
 from service.errors import (
+    ArchiverError,
     NameTaken,
     ObjectMissing,
+    ProviderError,
     SourceError,
     StorageError,
     StorageMismatch,
@@ -63,10 +65,10 @@ class Archivist:
         claim = await self._routed(claim)
         due = [copy for copy in claim.copies if copy.state is State.WAITING and copy.is_due]
         targets = [self.mover.target(claim, copy) for copy in due]
-        failure = None
+        failure: ArchiverError | None = None
         try:
             await self.mover.store(claim, targets)
-        except SourceError as error:
+        except (SourceError, ProviderError) as error:
             failure = error  # what is stored by now gets its manifest nevertheless
         await self._conclude(claim, targets)
         if failure is not None:

@@ -3,7 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -13,7 +14,7 @@ from rich.text import Text
 from service.errors import ProviderError, SettingsError
 from service.fields import moment
 from service.ledger import Database, Intake, View
-from service.model import Event
+from service.model import Event, Kind
 from service.provider import Pace, ProviderApi, api_session
 from service.reconcile import WINDOW_S, Span, by_expiry, listed
 from service.settings import PREFIX, Settings
@@ -62,6 +63,7 @@ async def backfill(
                 api = ProviderApi(app, session, pace=pace, jitter=random.random)
                 with _bar(console) as progress:
                     events, failure = await _found(api, span, progress, now=clock())
+                    events = [_wanted(event, settings.wanted) for event in events]
                     new = await _new(database, events)
                     if not dry_run:
                         intake = Intake(database, kinds=settings.wanted)
@@ -101,6 +103,10 @@ async def _found(
     except ProviderError as error:
         return by_expiry(events), error
     return by_expiry(events), None
+
+
+def _wanted(event: Event, kinds: Collection[Kind]) -> Event:
+    return replace(event, artifacts=tuple(file for file in event.artifacts if file.kind in kinds))
 
 
 async def _new(database: Database, events: list[Event]) -> set[str]:

@@ -33,26 +33,38 @@ class Placing:
         the target is ``stored``: nothing is moved again.
         """
         destination = target.destination
-        target.key = claim.copy(destination.name).key
-        if target.key is not None:
+        copy = claim.copy(destination.name)
+        target.key = copy.key
+        if copy.upload_id is not None:
+            return
+        if copy.key is not None:
+            # Settled by a try that may not have got as far as a look.
+            await self._look(claim, target, copy.key)
             return
         key = self.template.key(claim.artifact, claim.recording)
         *names, last = candidates(key, claim.artifact, claim.epoch)
         for name in names:
             if not await self.progress.reserve(claim, destination.name, name):
                 continue
-            found = await destination.requested(partial(destination.storage.stat, name))
-            if found is not None and found.artifact_id in (None, claim.id):
-                archived = await self._archived(claim, destination, found)
-                if archived is not None:
-                    await self._take_over(claim, target, found, archived)
-                    return
+            found = await self._look(claim, target, name)
+            if target.stored is not None:
+                return
             if found is None or found.artifact_id == claim.id:
                 target.key = name
                 return
         if not await self.progress.reserve(claim, destination.name, last):
             raise NameTaken(last)
         target.key = last
+
+    async def _look(self, claim: Claim, target: Target, name: str) -> Stored | None:
+        """What lies under ``name``; taken over if it is the file."""
+        destination = target.destination
+        found = await destination.requested(partial(destination.storage.stat, name))
+        if found is not None and found.artifact_id in (None, claim.id):
+            archived = await self._archived(claim, destination, found)
+            if archived is not None:
+                await self._take_over(claim, target, found, archived)
+        return found
 
     async def _archived(self, claim: Claim, destination: Destination, found: Stored) -> Archived | None:
         """What a manifest says of this very object, if it is the artifact."""

@@ -155,7 +155,7 @@ class Receiver:
 
     async def _committed(self, request: Request, family: str, body: bytes, apps: Sequence[App]) -> "_Given":
         event = parse(body, FAMILIES[family])
-        app = _owner(apps, event)
+        app = _owner(apps, event, FAMILIES[family])
         if event.recording is not None:
             event = replace(event, recording=replace(event.recording, app=app.name))
         delivery = Delivery(
@@ -184,13 +184,15 @@ class _Given:
     app: str | None = None
 
 
-def _owner(apps: Sequence[App], event: Event) -> App:
+def _owner(apps: Sequence[App], event: Event, provider: Provider) -> App:
     """Whose it is, of those that its key and its webhook id allow."""
+    # Both providers' own keys are in one ring.
+    apps = [app for app in apps if app.provider in (None, provider)] or apps
     organization = event.recording.organization_id if event.recording else None
     known = [app for app in apps if app.organization_id is not None and app.organization_id == organization]
     # An app that names no organisation takes what no other does.
     others = [app for app in apps if app.organization_id is None]
-    if not known and not others and len(apps) > 1:
+    if event.recording is not None and not known and not others and len(apps) > 1:
         log.warning("app_unclear", organization_id=organization, taken_for=apps[0].name)
     return [*known, *others, *apps][0]
 

@@ -152,11 +152,11 @@ class Reconciler:
                     self._news(event)
                 if outcome is Outcome.ANNOUNCED:
                     found += 1
-                    self._metrics.found_artifacts.labels(app).inc(len(event.artifacts))
+                    self._metrics.found.labels(app).inc()
         return found
 
     async def _duty(self, app: str, name: str, every_s: float, job: Callable[[], Awaitable[None]]) -> bool:
-        """Do ``job`` if it is due and nobody does it; say what kept it from being done. Whether it was done."""
+        """Do ``job`` if it is due and nobody does it, or say what kept it; returns whether it was done."""
         try:
             if not await self._duties.take(name):
                 return False
@@ -167,6 +167,16 @@ class Reconciler:
                 error = str(failure)
                 again_in_s = failure.retry_after_s or min(_RETRY_S, max(every_s, _POLL_S))
                 log.warning("provider_not_asked", app=app, duty=name, error=error, mend=failure.mend or None)
+            except asyncio.CancelledError:
+                # Nobody need wait for the lease to run out.
+                await asyncio.shield(self._duties.done(name, again_in_s=0.0))
+                raise
+            except ArchiverError:
+                raise
+            except Exception as fault:
+                # A fault of ours in one duty keeps nobody from the others.
+                error, again_in_s = type(fault).__name__, max(every_s, _RETRY_S)
+                log.error("duty_broke_off", app=app, duty=name, exc_info=fault)
             await self._duties.done(name, again_in_s=again_in_s, error=error)
         except ArchiverError as failure:
             log.warning("duty_not_done", duty=name, error=str(failure))

@@ -16,6 +16,7 @@ from service.settings import Settings
 
 _EVERY_S = 1.0
 _LOST = 5
+_NEAR = 10_000
 _COLOURS = {
     State.WAITING: "yellow",
     State.MOVING: "cyan",
@@ -73,7 +74,7 @@ async def _rendered(view: View, limit: int) -> RenderableType:
         summary.append(f"\nrecordings without a file: {told}", style="not bold")
     for lost in await view.lost(limit=_LOST):
         summary.append(f"\n{_lost_story(lost)}", style="bold red")
-    near = await view.deadlines(within_s=ALARM_S, limit=limit)
+    near = await view.deadlines(within_s=ALARM_S, limit=_NEAR)
     if near:
         soonest = span_text(near[0].expires_in_s)
         told = f"{len(near)} files are stored nowhere and have less than 24 h left, the first {soonest}"

@@ -130,9 +130,9 @@ class Metrics:
             ["app"],
             registry=self.registry,
         )
-        self.found_artifacts = Counter(
-            "dyte_archiver_found_artifacts",
-            "Files that the provider's API told of, and no delivery had.",
+        self.found = Counter(
+            "dyte_archiver_found",
+            "Recordings and sessions with files that the provider's API told of, and no delivery had.",
             ["app"],
             registry=self.registry,
         )

@@ -1,6 +1,7 @@
 """One recording behind a link: what it holds, what is wrong with it now, and what was asked of it."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Unpack
 
@@ -18,6 +19,9 @@ ERROR_PAGE = (
 class Recording:
     """Answers as its faults say; everything here may be read and changed while it is being served.
 
+    `gate` says with what status a request is refused, None to let it pass; it is asked again while the body
+    goes, which ends where it does not pass any more.
+
     `occurrences` counts how often each fault came into effect, by its name in `Faults` (`cut_after`,
     `status`, ...), since the recording was added; `active` and `peak` are the requests being answered now and
     the most ever.
@@ -27,6 +31,8 @@ class Recording:
     url: str
     content: Content
     faults: Faults = field(default_factory=Faults)
+    content_type: str = "video/mp4"
+    gate: Callable[[Request], int | None] | None = None
     requests: list[Request] = field(default_factory=list)
     occurrences: Counter[str] = field(default_factory=Counter)
     active: int = 0
@@ -53,6 +59,8 @@ class Recording:
 
     def answer(self, request: Request) -> Answer | None:
         """Decide what `request` gets; None is no answer at all."""
+        if self.gate is not None and (status := self.gate(request)) is not None:
+            return Answer(status, {"Content-Type": "application/xml"}, page=ERROR_PAGE % status)
         self._seen += 1
         faults = self.faults
         if "no_answer" in faults and self._strikes("no_answer", faults.get("no_answer_first")):
@@ -81,7 +89,7 @@ class Recording:
 
     def _honest(self, request: Request) -> Answer:
         faults, size = self.faults, self.content.size
-        fields = {"Content-Type": "video/mp4"}
+        fields = {"Content-Type": self.content_type}
         if faults.get("etag", True):
             fields["ETag"] = self.content.etag()
             if request.if_match and fields["ETag"] not in request.if_match and request.if_match != "*":

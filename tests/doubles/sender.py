@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 from uuid import uuid4
@@ -88,8 +89,19 @@ class Sender:
             },
         )
 
-    def status(self, recording_id: str, status: str, *, family: Family = "dyte", **fields: Any) -> bytes:
-        """Return a `recording.statusUpdate` with any status; `fields` as for `uploaded`."""
+    def status(
+        self,
+        recording_id: str,
+        status: str,
+        *,
+        family: Family = "dyte",
+        meeting: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> bytes:
+        """Return a `recording.statusUpdate` with any status.
+
+        `fields` is as for `uploaded`; `meeting` replaces what the event says of it as a whole.
+        """
         recording = {
             "id": recording_id,
             "recordingId": recording_id,
@@ -102,32 +114,42 @@ class Sender:
             **fields,
         }
         present = {name: value for name, value in recording.items() if value is not None}
-        return self.event(
-            "recording.statusUpdate", recording=present, meeting=_meeting(ended=family == "rtk")
-        )
+        told = meeting or _meeting(ended=family == "rtk")
+        return self.event("recording.statusUpdate", recording=present, meeting=told)
 
     def event(self, name: str, **fields: Any) -> bytes:
         """Return any event as compact JSON, in the order given; None leaves a field out."""
         body = {"event": name, **{field: value for field, value in fields.items() if value is not None}}
         return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
-    def finished(self, kind: Literal["transcript", "summary"], url: str, *, family: Family = "dyte") -> bytes:
+    def finished(
+        self,
+        kind: Literal["transcript", "summary"],
+        url: str,
+        *,
+        family: Family = "dyte",
+        expiry: str | None = None,
+        meeting: Mapping[str, Any] | None = None,
+    ) -> bytes:
         """Return a `meeting.transcript` or `meeting.summary` whose text lies at `url`."""
-        expiry = _time(family, "2033-12-13", "07:08:39", 51621)
+        expiry = expiry or _time(family, "2033-12-13", "07:08:39", 51621)
         links = {f"{kind}DownloadUrl": url, f"{kind}DownloadUrlExpiry": expiry}
-        return self.event(f"meeting.{kind}", meeting=_meeting(ended=True), **links)
+        return self.event(f"meeting.{kind}", meeting=meeting or _meeting(ended=True), **links)
 
-    def chat_synced(self, url: str, *, family: Family = "dyte") -> bytes:
-        """Return a `meeting.chatSynced` whose chat lies at `url`; its ids are at the top level."""
-        return self.event(
-            "meeting.chatSynced",
-            sessionId=SESSION_ID,
-            meetingId=MEETING_ID,
-            title=None if family == "dyte" else "Meeting title",
-            chatDownloadUrl=url,
-            chatDownloadUrlExpiry=_time(family, "2033-12-13", "07:08:39", 51621),
-            organizedBy=_ORGANIZER,
-        )
+    def chat_synced(self, url: str, *, family: Family = "dyte", **fields: Any) -> bytes:
+        """Return a `meeting.chatSynced` whose chat lies at `url`; its ids are at the top level.
+
+        `fields` replaces fields by their own names; None leaves one out.
+        """
+        told = {
+            "sessionId": SESSION_ID,
+            "meetingId": MEETING_ID,
+            "title": None if family == "dyte" else "Meeting title",
+            "chatDownloadUrl": url,
+            "chatDownloadUrlExpiry": _time(family, "2033-12-13", "07:08:39", 51621),
+            "organizedBy": _ORGANIZER,
+        }
+        return self.event("meeting.chatSynced", **told | fields)
 
 
 _STOP_REASON = "{'reason':'ALL_PEERS_LEFT','caller':{'type':'INTERNAL'}}"

@@ -63,7 +63,8 @@ async def _serve(
     recording: Recording, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> bool:
     """Answer one request; False where the connection has to end with it."""
-    request = Request(head.start[0], head["range"], head["if-match"])
+    query = head.start[1].partition("?")[2]
+    request = Request(head.start[0], head["range"], head["if-match"], query=query)
     stalling = recording.faults.get("no_answer") == "stall"
     rate = recording.faults.get("rate")
     by_reset = recording.faults.get("cut_by_reset", False)
@@ -76,8 +77,9 @@ async def _serve(
     content = recording.content
     request.status = answer.status
     writer.write(_render(answer))
+    goes_on = True
     if request.method != "HEAD":
-        await _send_body(answer, content, request, writer, rate)
+        goes_on = await _send_body(recording, answer, content, request, writer, rate)
     await writer.drain()
     if answer.stall_after is not None:
         await _wait_until_the_client_leaves(reader)
@@ -85,7 +87,7 @@ async def _serve(
         linger = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     broken_off = answer.stall_after is not None or answer.cut_after is not None
-    return not broken_off and answer.framing != "close" and head["connection"].lower() != "close"
+    return goes_on and not broken_off and answer.framing != "close" and head["connection"].lower() != "close"
 
 
 def _render(answer: Answer) -> bytes:
@@ -104,12 +106,18 @@ def _render(answer: Answer) -> bytes:
 
 
 async def _send_body(
-    answer: Answer, content: Content, request: Request, writer: asyncio.StreamWriter, rate: int | None
-) -> None:
+    recording: Recording,
+    answer: Answer,
+    content: Content,
+    request: Request,
+    writer: asyncio.StreamWriter,
+    rate: int | None,
+) -> bool:
+    """Send it, or as much of it as the gate lets pass; False where that was not all."""
     if answer.page is not None:
         writer.write(answer.page)
         request.sent += len(answer.page)
-        return
+        return True
     chunked = answer.framing == "chunked"
     limits = (answer.length, answer.cut_after, answer.stall_after)
     end = answer.start + min(limit for limit in limits if limit is not None)
@@ -117,6 +125,8 @@ async def _send_body(
     chunk_size = CHUNK_BYTES if rate is None else max(1, min(CHUNK_BYTES, rate // 50))
     offset = answer.start
     while offset < end:
+        if recording.gate is not None and recording.gate(request) is not None:
+            return False
         length = min(chunk_size, end - offset)
         # Past the content's end there is only what `surplus` asked for.
         chunk = content.view(offset, length) if offset < content.size else memoryview(bytes(length))
@@ -132,6 +142,7 @@ async def _send_body(
             await asyncio.sleep(began + request.sent / rate - asyncio.get_running_loop().time())
     if chunked and end == answer.end:
         writer.write(b"0\r\n\r\n")
+    return True
 
 
 async def _wait_until_the_client_leaves(reader: asyncio.StreamReader) -> None:

@@ -59,13 +59,17 @@ class Faults(TypedDict, total=False):
 
 @dataclass
 class Request:
-    """One request as received and what became of it; `sent` counts bytes of body and grows while they go."""
+    """One request as received and what became of it; `sent` counts bytes of body and grows while they go.
+
+    `query` is what follows the question mark, as it was quoted.
+    """
 
     method: str
     range: str
     if_match: str
     status: int = 0
     sent: int = 0
+    query: str = ""
 
 
 @dataclass
