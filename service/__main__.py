@@ -12,6 +12,7 @@ from rich.console import Console
 from service import __version__
 from service.commands import meeting_app, recording_app, webhook_app
 from service.errors import ArchiverError
+from service.model import Provider
 from service.settings import Role, load_settings
 from service.telemetry import configure_logging
 
@@ -132,12 +133,16 @@ def verify(
 @app.command()
 def demo(
     size: Annotated[str, typer.Option(help="The sample recording's size, such as 300MB or 2GB.")] = "300MB",
+    provider: Annotated[
+        Provider | None,
+        typer.Option(help="Show the whole life of a recording, at a stand-in of this provider."),
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Go on serving afterwards.")] = False,
 ) -> None:
     """Run the whole service once on a sample recording, in a temporary folder."""
     from service.demo import run
 
-    _run(run(size, keep=keep, console=Console()))
+    _run(run(size, keep=keep, console=Console(), provider=provider))
 
 
 def _run(job: Coroutine[Any, Any, Any]) -> Any:

@@ -12,6 +12,7 @@ from service.errors import (
     NameTaken,
     ObjectMissing,
     ProviderError,
+    ProviderUnavailable,
     SourceError,
     StorageError,
     StorageMismatch,
@@ -29,6 +30,8 @@ from service.routing import Routing
 from service.storage import Storage
 from service.telemetry import Metrics
 from service.transfer import Target, checksum_of
+
+_HURRY_S = 24 * 3600.0
 
 log = structlog.get_logger()
 
@@ -101,11 +104,21 @@ class Archivist:
         return await self.work.current(claim)
 
     async def _chosen(self, claim: Claim) -> tuple[str, ...]:
-        """Where it goes: as the recording's own ``storage_config`` says if that counts, else by the rules."""
+        """Where it goes: as the recording's own ``storage_config`` says if that counts, else by the rules.
+
+        Raises :class:`~service.errors.ProviderUnavailable` while there is time to wait for the API.
+        """
         by_rules = self.routing.storages_for(claim.artifact, claim.recording)
         if not self.from_provider:
             return by_rules
-        told = claim.recording.storage_config or await self.links.storage_config(claim.recording)
+        try:
+            told = claim.recording.storage_config or await self.links.storage_config(claim.recording)
+        except ProviderUnavailable as error:
+            if not by_rules or claim.expires_at - claim.now > _HURRY_S:
+                raise
+            # In some storage rather than in none.
+            log.warning("storage_of_recording_not_known", error=str(error), taken=list(by_rules))
+            return by_rules
         if told is None and by_rules:
             return by_rules
         name = self.routing.storage_of(told) if told else None

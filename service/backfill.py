@@ -17,14 +17,8 @@ from service.ledger import Database, Intake, View
 from service.model import Event, Kind
 from service.provider import Pace, ProviderApi, api_session
 from service.reconcile import WINDOW_S, Span, by_expiry, listed
-from service.settings import PREFIX, Settings
+from service.settings import NO_ACCESS, Settings
 from service.status import span_text
-
-NO_ACCESS = (
-    f"set {PREFIX}PROVIDER=dyte, {PREFIX}ORG_ID and {PREFIX}API_KEY, or {PREFIX}PROVIDER=realtimekit, "
-    f"{PREFIX}ACCOUNT_ID, {PREFIX}APP_ID and {PREFIX}API_TOKEN"
-)
-"""What to set where the provider's API has to be asked and there are no credentials."""
 
 _BATCH = 50
 
@@ -54,6 +48,7 @@ async def backfill(
     apps = [app for app in settings.apps if app.authorization is not None]
     if not apps:
         raise SettingsError("there are no credentials for the provider's API", mend=NO_ACCESS)
+    failures: list[ProviderError] = []
     database = Database(settings.database_url.get_secret_value(), create=not dry_run)
     try:
         await (database.check() if dry_run else database.migrate())
@@ -63,19 +58,21 @@ async def backfill(
                 api = ProviderApi(app, session, pace=pace, jitter=random.random)
                 with _bar(console) as progress:
                     events, failure = await _found(api, span, progress, now=clock())
-                    events = [_wanted(event, settings.wanted) for event in events]
-                    new = await _new(database, events)
+                    wanted = [_wanted(event, settings.wanted) for event in events]
+                    new = await _new(database, wanted)
                     if not dry_run:
                         intake = Intake(database, kinds=settings.wanted)
                         task = progress.add_task("noting", total=len(events))
                         for start in range(0, len(events), _BATCH):
                             await intake.learn(events[start : start + _BATCH])
                             progress.update(task, completed=min(start + _BATCH, len(events)))
-                _tell(console, app.name, events, new, dry_run=dry_run, now=clock())
+                _tell(console, app.name, wanted, new, dry_run=dry_run, now=clock())
                 if failure is not None:
-                    raise failure
+                    failures.append(failure)
     finally:
         await database.close()
+    if failures:
+        raise failures[0]
 
 
 def _moment(option: str, text: str) -> float:

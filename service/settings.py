@@ -21,6 +21,11 @@ from service.storage.config import LocalConfig, StorageConfig, parse_storage_con
 
 PREFIX = "ARCHIVER_"
 MIB = 1024 * 1024
+NO_ACCESS = (
+    f"set {PREFIX}PROVIDER=dyte, {PREFIX}ORG_ID and {PREFIX}API_KEY, or {PREFIX}PROVIDER=realtimekit, "
+    f"{PREFIX}ACCOUNT_ID, {PREFIX}APP_ID and {PREFIX}API_TOKEN"
+)
+"""What to set where the provider's API has to be asked and there are no credentials."""
 
 Names = Annotated[tuple[str, ...], NoDecode]
 
