@@ -1,6 +1,7 @@
 """``dyte-archiver backfill``: into the ledger with all that the provider still has."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Collection
@@ -42,7 +43,7 @@ async def backfill(
     """
     span = Span(
         since=_moment("--since", since) if since else clock() - WINDOW_S,
-        until=_moment("--until", until) if until else clock(),
+        until=_moment("--until", until) if until else math.inf,
         meeting_id=meeting_id,
     )
     apps = [app for app in settings.apps if app.authorization is not None]

@@ -27,15 +27,17 @@ async def read_text(storage: Storage, key: str) -> bytes:
     return b"".join(chunks)
 
 
-async def find_manifest(storage: Storage, keys: Iterable[str], recording_id: str) -> Manifest | None:
-    """The first manifest of a recording or session under one of ``keys``."""
+async def find_manifest(
+    storage: Storage, keys: Iterable[str], recording_id: str
+) -> tuple[str, Manifest] | None:
+    """The first manifest of a recording or session under one of ``keys``, and that key."""
     for key in keys:
         try:
             found = await read_manifest(storage, key)
         except (ObjectMissing, StorageMismatch, NameTaken):
             continue  # none, or something of somebody else's
         if found.recording_id == recording_id:
-            return found
+            return key, found
     return None
 
 

@@ -63,11 +63,13 @@ class Placing:
         if found is not None and found.artifact_id in (None, claim.id):
             archived = await self._archived(claim, destination, found)
             if archived is not None:
-                await self._take_over(claim, target, found, archived)
+                await self._take_over(claim, target, found, *archived)
         return found
 
-    async def _archived(self, claim: Claim, destination: Destination, found: Stored) -> Archived | None:
-        """What a manifest says of this very object, if it is the artifact."""
+    async def _archived(
+        self, claim: Claim, destination: Destination, found: Stored
+    ) -> tuple[str, Archived] | None:
+        """What a manifest says of this very object, if it is the artifact, and that manifest's key."""
         keys = [
             manifest_key
             for artifact in await self.view.names(claim.artifact.recording_id)
@@ -80,13 +82,18 @@ class Placing:
         manifest = await destination.requested(
             partial(find_manifest, destination.storage, dict.fromkeys(keys), claim.artifact.recording_id)
         )
-        for entry in manifest.entries if manifest else ():
+        if manifest is None:
+            return None
+        manifest_key, told = manifest
+        for entry in told.entries:
             if (entry.artifact_id, entry.key, entry.size) == (claim.id, found.key, found.size):
                 same = found.crc64nvme in (None, entry.checksum.crc64nvme)
-                return entry if same else None
+                return (manifest_key, entry) if same else None
         return None
 
-    async def _take_over(self, claim: Claim, target: Target, found: Stored, archived: Archived) -> None:
+    async def _take_over(
+        self, claim: Claim, target: Target, found: Stored, manifest_key: str, archived: Archived
+    ) -> None:
         name = target.destination.name
         await self.progress.stored(
             claim,
@@ -96,6 +103,7 @@ class Placing:
             part_size=archived.part_size,
             content_type=archived.content_type,
             stored_at=archived.stored_at,
+            manifest_key=manifest_key,
         )
         target.key, target.stored = found.key, found
         self.metrics.artifacts.labels(claim.recording.app, claim.artifact.kind, "found").inc()

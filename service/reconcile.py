@@ -243,7 +243,7 @@ class Reconciler:
             await self._duties.answered(recording.id, again_in_s=None)
             return
         missing = [kind for kind in Kind if kind in self._session_kinds - inquiry.known]
-        files = [await api.session_file(recording.id, kind) for kind in missing]
+        files = [await _session_file(api, recording.id, kind) for kind in missing]
         there = tuple(file for file in files if file is not None)
         if there:
             await self.hand_over(app, [Event("api", recording, there)])
@@ -251,6 +251,13 @@ class Reconciler:
         # The older the session, the less is to be expected.
         again_in_s = None if is_complete else max(_AGAIN_S, inquiry.ended_s_ago / 2)
         await self._duties.answered(recording.id, again_in_s=again_in_s)
+
+
+async def _session_file(api: ListingApi, session_id: str, kind: Kind) -> Artifact | None:
+    try:
+        return await api.session_file(session_id, kind)
+    except ProviderRejected:
+        return None  # a session that the API does not take; it is asked ever more seldom
 
 
 def _recording(event: Event) -> Recording:

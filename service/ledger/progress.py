@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from service.ledger.database import Database
 from service.ledger.fence import fence
-from service.ledger.tables import artifacts, copies, now, parts
+from service.ledger.tables import artifacts, copies, manifests, now, parts
 from service.model import Artifact, Checksum, Claim, Part, State, Stored
 
 
@@ -127,11 +127,13 @@ class Progress:
         part_size: int,
         content_type: str,
         stored_at: float | None = None,
+        manifest_key: str | None = None,
     ) -> None:
         """The copy is whole in its storage; from now on only the manifest there is missing.
 
-        ``stored_at``: since when, if not since now.
+        ``stored_at``: since when, if not since now. ``manifest_key``: which manifest there names it already.
         """
+        named = [] if manifest_key is None else [self._manifest(claim, storage, manifest_key)]
         await self._settle(
             claim,
             delete(parts).where(parts.c.artifact_id == claim.id, parts.c.storage == storage),
@@ -150,7 +152,13 @@ class Progress:
                 error=None,
                 mend=None,
             ),
+            *named,
         )
+
+    def _manifest(self, claim: Claim, storage: str, key: str) -> Executable:
+        row = {"recording_id": claim.artifact.recording_id, "storage": storage, "key": key}
+        found = self._database.insert(manifests).values(**row, written_at=now())
+        return found.on_conflict_do_nothing()  # type: ignore[no-any-return]
 
     async def _settle(self, claim: Claim, *statements: Executable, **values: Any) -> None:
         """Set ``values`` on the artifact and run ``statements`` after it, in one transaction."""

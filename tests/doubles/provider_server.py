@@ -32,8 +32,9 @@ class ApiServer:
     async def __aenter__(self) -> Self:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self._serve)
+        # A time-out of nothing would be none at all, and what is stalled would hold up the end.
         self._runner = web.AppRunner(
-            application, handler_cancellation=True, shutdown_timeout=0.0, access_log=None
+            application, handler_cancellation=True, shutdown_timeout=0.01, access_log=None
         )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -180,13 +180,17 @@ async def receiving(
     *,
     keys: KeyRing | None = None,
     apps: Sequence[App] = (App(),),
+    senders: Mapping[KeyRing, Sequence[App]] | None = None,
 ) -> AsyncIterator[PublicPort]:
-    """The receiver over the ledger at ``ledger``, trusting ``sender`` unless it has other ``keys``."""
+    """The receiver over the ledger at ``ledger``, trusting ``sender`` unless it has other ``keys``.
+
+    ``senders`` are several keys, each with its apps, in place of all that.
+    """
     metrics = Metrics()
     database = Database(f"sqlite:///{ledger}")
     announcements: list[Event] = []
     receiver = Receiver(
-        {keys or PinnedKeys(load_keys(sender.public_pem)): apps},
+        senders or {keys or PinnedKeys(load_keys(sender.public_pem)): apps},
         Intake(database),
         metrics=metrics,
         announced=announcements.append,

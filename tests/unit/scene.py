@@ -86,12 +86,17 @@ class Scene:
         self.mover = mover
         self.here = here
         self.there = there
-        self._source = source
+        self.source = source
+
+    @property
+    def renewed(self) -> float:
+        """How many links were renewed, as the metric tells."""
+        return float(self.mover.metrics.renewed_links.labels(ONLY)._value.get())
 
     @property
     def served(self) -> Served:
         """The file at its source."""
-        return self._source["recording"]
+        return self.source["recording"]
 
     @property
     def content(self) -> bytes:
@@ -102,7 +107,7 @@ class Scene:
         self, size: int = SIZE, *, announced_size: int | None = None, **faults: Unpack[Faults]
     ) -> Claim:
         """Serve a file, hear of it, and claim it for both storages."""
-        link = self._source.add("recording", size, **faults)
+        link = self.source.add("recording", size, **faults)
         video = Artifact("recording", Kind.VIDEO, link, NAME, announced_size, expires_at=FAR)
         told = Recording("recording", Provider.DYTE, "UPLOADED")
         await self.ledger.hear(Event("recording.statusUpdate", told, (video,)))

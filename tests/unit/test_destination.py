@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from service.budget import Gate
-from service.destination import Destination
+from service.destination import Destination, Destinations
 from service.errors import (
     NameTaken,
     StorageError,
@@ -116,3 +116,81 @@ async def test_an_answer_ends_the_trouble() -> None:
     rig.destination.failed(StorageUnavailable())
     rig.now = 2.0
     assert rig.destination.trouble is None
+
+
+# ---- several, by their names
+
+
+class Doors:
+    """Storages that can be opened, by their names; `opened` and `closed` are in their order."""
+
+    def __init__(self, *names: str) -> None:
+        self.opened: list[str] = []
+        self.closed: list[str] = []
+        self.failures: list[StorageError] = []
+        self._names = names
+        self.destinations = Destinations(self._open)
+
+    async def _open(self, name: str) -> Destination | None:
+        await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop()
+        if name not in self._names:
+            return None
+        self.opened.append(name)
+        found = Rig().destination
+        found.name = name
+        found.storage = cast("Storage", _Closing(name, self.closed))
+        return found
+
+
+class _Closing:
+    def __init__(self, name: str, closed: list[str]) -> None:
+        self._name = name
+        self._closed = closed
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        self._closed.append(self._name)
+
+
+async def test_each_is_opened_once_by_however_many_it_is_needed() -> None:
+    doors = Doors("a", "b")
+
+    await asyncio.gather(*(doors.destinations.open(["a", "b"]) for _ in range(5)))
+
+    assert doors.opened == ["a", "b"]
+    assert list(doors.destinations) == ["a", "b"]
+    assert doors.destinations["b"].name == "b"
+
+
+async def test_what_is_not_configured_is_not_there_and_keeps_nobody_from_the_others() -> None:
+    doors = Doors("b")
+
+    await doors.destinations.open(["a", "b"])
+
+    assert list(doors.destinations) == ["b"]
+    assert len(doors.destinations) == 1
+    with pytest.raises(KeyError):
+        doors.destinations["a"]
+
+
+async def test_one_that_could_not_be_opened_is_opened_the_next_time() -> None:
+    doors = Doors("a")
+    doors.failures = [StorageUnavailable("down")]
+    with pytest.raises(StorageUnavailable):
+        await doors.destinations.open(["a"])
+
+    await doors.destinations.open(["a"])
+
+    assert "a" in doors.destinations
+
+
+async def test_every_one_that_was_opened_is_closed() -> None:
+    doors = Doors("a", "b", "c")
+    await doors.destinations.open(["c"])
+    await doors.destinations.open(["a"])
+
+    await doors.destinations.close()
+
+    assert sorted(doors.closed) == ["a", "c"]
