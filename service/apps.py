@@ -117,7 +117,8 @@ def _faults(told: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(ids, list | tuple) or not all(isinstance(each, str) for each in ids):
         yield "webhook_ids: is not a list of texts"
     for name in ("api_url", "webhook_key_url"):
-        if name in told and name not in odd and not _is_address(told[name]):
+        # Paths follow the API's address; a key's is asked for as it is.
+        if name in told and name not in odd and not _is_address(told[name], with_query=name != "api_url"):
             yield f"{name}: is not an http or https address"
     if "webhook_public_key" in told and "webhook_public_key" not in odd:
         try:
@@ -135,7 +136,7 @@ def _faults_of_credentials(told: Mapping[str, Any]) -> Iterator[str]:
         if given:
             yield "provider: is missing: dyte or realtimekit"
         return
-    if told["provider"] not in set(Provider):
+    if told["provider"] not in list(Provider):
         yield "provider: is neither dyte nor realtimekit"
         return
     provider = Provider(told["provider"])
@@ -163,18 +164,28 @@ def _access(provider: Provider | None, told: Mapping[str, Any]) -> tuple[str | N
     return base + path, f"Bearer {told['api_token']}"
 
 
-def _is_address(text: str) -> bool:
+def _is_address(text: str, *, with_query: bool) -> bool:
     try:
         parts = urlsplit(text)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and (with_query or not parts.query)
 
 
 def _indistinct(apps: list[App]) -> Iterator[str]:
-    """Apps whose deliveries could not be told apart: signed by one key, and nothing else to know them by."""
+    """Apps that are one, or whose deliveries could not be told apart by key, subscription or organisation."""
+    accounts: dict[object, str] = {}
+    subscriptions: dict[object, str] = {}
     unknown: dict[object, str] = {}
     for app in apps:
+        if app.organization_id or app.api_url:
+            other = accounts.setdefault((app.organization_id, app.api_url), app.name)
+            if other != app.name:
+                yield f"{app.name}: is the same organization or app as {other}"
+        for webhook_id in app.webhook_ids:
+            other = subscriptions.setdefault((app.provider, webhook_id), app.name)
+            if other != app.name:
+                yield f"{app.name}.webhook_ids: has one that {other} has"
         if app.webhook_ids or app.organization_id:
             continue
         other = unknown.setdefault(app.public_key or app.key_url or app.provider, app.name)

@@ -1,5 +1,6 @@
 """Which files a recording or a session has, by its links: the same from a delivery and the API. Pure."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ RETENTION_S = 7 * 24 * 3600.0
 
 _SUFFIXES = {Kind.CHAT: ".csv", Kind.TRANSCRIPT: ".csv", Kind.SUMMARY: ".txt"}
 """What is meant where the link does not say it."""
+_TRACK_LENGTH = 300
 
 
 def recording_files(
@@ -54,6 +56,7 @@ def session_file(session_id: str, kind: Kind, url: str, expires_at: float | None
 
 def _tracks(layers: list[Any], recording: Recording, expires_at: float | None) -> Iterator[Artifact | None]:
     """A file a participant; None for each that has no link."""
+    taken: set[str] = set()
     for index, layer in enumerate(layers):
         layer_name = str(fields(layer).get("layer_name") or index)
         urls: Mapping[str, Any] = fields(fields(layer).get("download_urls"))
@@ -61,12 +64,23 @@ def _tracks(layers: list[Any], recording: Recording, expires_at: float | None) -
             yield None
         for name, entry in urls.items():
             url = link(fields(entry).get("download_url"))
-            track = clean(f"{layer_name}/{name}")[:500]
+            track = _bounded(clean(f"{layer_name}/{name}"))
+            while track in taken:  # nothing says that layers have different names
+                track += "+"
+            taken.add(track)
             yield (
                 Artifact(recording.id, Kind.TRACK, url, clean(name), expires_at=expires_at, track=track)
                 if url
                 else None
             )
+
+
+def _bounded(track: str) -> str:
+    """Short enough for what an object may carry beside its bytes (2 KB at S3), and still distinct."""
+    if len(track.encode()) <= _TRACK_LENGTH:
+        return track
+    end = f"-{hashlib.sha256(track.encode()).hexdigest()[:12]}"
+    return track.encode()[: _TRACK_LENGTH - len(end)].decode("utf-8", "ignore") + end
 
 
 def _audio_name(video_name: str, url: str) -> str:

@@ -106,8 +106,8 @@ def _session_event(name: str, document: Mapping[str, Any], provider: Provider) -
     if session_id is None:
         raise DeliveryMalformed("sessionId" if kind is Kind.CHAT else "meeting.sessionId", "is not an id")
     field = f"{kind}DownloadUrl"
-    url = link(document.get(field))
-    if url is None:
+    told, url = document.get(field), link(document.get(field))
+    if url is None and told not in (None, ""):
         raise DeliveryMalformed(field, "is not a link")
     organizer = fields(document.get("organizedBy")) or fields(meeting.get("organizedBy"))
     session = Recording(
@@ -123,4 +123,4 @@ def _session_event(name: str, document: Mapping[str, Any], provider: Provider) -
         stopped_at=moment(document.get("endedAt")) or moment(meeting.get("endedAt")),
     )
     expires_at = moment(document.get(f"{field}Expiry"))
-    return Event(name, session, (session_file(session_id, kind, url, expires_at),))
+    return Event(name, session, (session_file(session_id, kind, url, expires_at),) if url else ())

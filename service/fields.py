@@ -61,7 +61,8 @@ def moment(value: object) -> float | None:
         return None
     try:
         found = datetime.fromisoformat(value.strip())
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        # In UTC, so that it is one that can be written again: with an offset the first and last day are not.
+        return (found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
 

@@ -79,7 +79,7 @@ def parse(text: bytes) -> Manifest:
         return Manifest(
             recording_id, tuple(_entry(recording_id, artifact) for artifact in documents), documents
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise StorageMismatch("this is not a manifest") from error
 
 

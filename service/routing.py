@@ -90,13 +90,15 @@ class Routing:
     def storage_of(self, storage_config: str) -> str | None:
         """The configured storage that a recording's own ``storage_config`` (JSON, without secrets) names.
 
-        Found by type and bucket, for sftp by host. Where its ``path`` is another than the configured one, the
-        name says that: ``main//calls`` is the storage ``main`` with the folder ``calls``.
+        Found by type and bucket, for sftp by host; of several by region or port, too. Where its ``path`` is
+        another than the configured one, the name says that: ``main//calls`` is the storage ``main`` with the
+        folder ``calls``.
         """
         told = json.loads(storage_config)
         fitting = [name for name, config in self.storages.items() if _is_of(config, told)]
         if not fitting:
             return None
+        fitting = [name for name in fitting if _is_there(self.storages[name], told)] or fitting
         if told.get("path") is None:
             return fitting[0]
         normal = remote_folder if told["type"] == "sftp" else folder
@@ -119,8 +121,16 @@ def _is_of(config: StorageConfig, told: Mapping[str, Any]) -> bool:
         return False
     if isinstance(config, SftpConfig):
         host, username = told.get("host"), told.get("username")
-        return host == config.host and username in (None, "", config.username)
+        is_host = str(host).strip("[]").lower() == config.host.lower()
+        return is_host and username in (None, "", config.username)
     return not isinstance(config, LocalConfig) and config.bucket == told.get("bucket")
+
+
+def _is_there(config: StorageConfig, told: Mapping[str, Any]) -> bool:
+    """Whether the region is the same, which a bucket's name may need to be one; a host's port likewise."""
+    if isinstance(config, SftpConfig):
+        return (told.get("port") or 22) == config.port
+    return str(told.get("region")).lower() == str(getattr(config, "region", None)).lower()
 
 
 def _storages(given: object, faults: list[str]) -> dict[str, StorageConfig | None]:

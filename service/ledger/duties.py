@@ -85,7 +85,7 @@ class Duties:
         due = (
             select(recordings, now().label("now"))
             .where(recordings.c.ask_at.is_not(None), recordings.c.ask_at <= now(), recordings.c.app == app)
-            .order_by(recordings.c.scope, recordings.c.ask_at)
+            .order_by(recordings.c.scope, recordings.c.ask_at, recordings.c.id)
             .limit(limit)
         )
 

@@ -61,11 +61,16 @@ class Intake:
     async def learn(self, events: Sequence[Event]) -> list[Outcome]:
         """Commit what the provider's API says; ``ANNOUNCED`` only for what the ledger did not have.
 
-        An artifact that is known keeps its link, but for one that had expired and is offered again.
+        An artifact that is known keeps its link, but for one that had expired and is offered for longer.
         """
-        return await self._database.write(
-            lambda connection: [self._take(connection, event, is_delivery=False) for event in events]
-        )
+        # Everybody locks in this order: of two batches with the same in them, one waits for the other.
+        by_id = sorted(range(len(events)), key=lambda number: _id(events[number]))
+
+        def learn(connection: Connection) -> list[Outcome]:
+            outcomes = {number: self._take(connection, events[number], is_delivery=False) for number in by_id}
+            return [outcomes[number] for number in range(len(events))]
+
+        return await self._database.write(learn)
 
     async def prune(self, *, keep_s: float) -> int:
         """Forget deliveries older than ``keep_s``; returns how many. What they announced stays."""
@@ -80,7 +85,7 @@ class Intake:
             # The API knows: it is asked once, of a session again and again.
             ask = update(recordings).where(recordings.c.id == event.recording.id).values(ask_at=now())
             connection.execute(ask)
-        for artifact in event.artifacts:
+        for artifact in sorted(event.artifacts, key=lambda artifact: artifact.id):
             if artifact.kind in self._kinds and self._announce(connection, artifact, is_delivery=is_delivery):
                 outcome = Outcome.ANNOUNCED
         return outcome
@@ -142,7 +147,8 @@ class Intake:
             fresher = and_(another, fresher)
         if not is_delivery:
             # The API signs a new link for every answer; it is asked for one when the old is refused.
-            fresher = and_(old.state == State.EXPIRED, fresher, new.expires_at > now())
+            later = and_(new.expires_at > old.expires_at, new.expires_at > now())
+            fresher = and_(old.state == State.EXPIRED, fresher, later)
         # While it is moving, its lease stands: the worker meets the new link at its next try.
         moving = old.state == State.MOVING
         freshened = statement.on_conflict_do_update(
@@ -159,6 +165,10 @@ class Intake:
             where=and_(unstored, fresher),
         ).returning(old.id)
         return (connection.execute(freshened)).first() is not None
+
+
+def _id(event: Event) -> str:
+    return "" if event.recording is None else event.recording.id
 
 
 def _lacks_something(event: Event) -> bool:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Select, cast, exists, func, select
+from sqlalchemy import BigInteger, Connection, Row, Select, and_, cast, exists, func, select
 
 from service.artifacts import RETENTION_S
 from service.ledger.database import Database
-from service.ledger.tables import artifacts, copies, manifests, now, parts, recordings
+from service.ledger.tables import artifacts, copies, manifests, now, parts, recordings, statuses
 from service.model import Archived, Artifact, Checksum, Kind, Provider, Recording, Scope, State
 
 _AT_ONCE = 500
@@ -191,15 +191,19 @@ class View:
 
     async def lost(self, *, limit: int) -> list[Lost]:
         """The recordings that ended as ``ERRORED`` in the last 7 days, the newest first."""
+        told = and_(statuses.c.recording_id == recordings.c.id, statuses.c.status == recordings.c.status)
+        # What an older version took in has no times of its statuses.
+        told_at = func.coalesce(statuses.c.seen_at, recordings.c.seen_at)
         errored = (
-            select(recordings, now().label("now"))
+            select(recordings, told_at.label("told_at"), now().label("now"))
+            .outerjoin(statuses, told)
             .where(recordings.c.scope == Scope.RECORDING, recordings.c.status == "ERRORED")
-            .where(recordings.c.seen_at > now() - RETENTION_S)
-            .order_by(recordings.c.seen_at.desc())
+            .where(told_at > now() - RETENTION_S)
+            .order_by(told_at.desc(), recordings.c.id)
             .limit(limit)
         )
         rows = await self._database.read(lambda connection: connection.execute(errored).all())
-        return [Lost(row.id, row.app, row.title, row.stop_reason, row.now - row.seen_at) for row in rows]
+        return [Lost(row.id, row.app, row.title, row.stop_reason, row.now - row.told_at) for row in rows]
 
     async def counts(self) -> dict[State, int]:
         """How many artifacts are in each state."""

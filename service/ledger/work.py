@@ -220,9 +220,11 @@ class Work:
 
     async def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back without a failure, due at once. Those that are lost already are left alone."""
+        # In the order in which news of them is taken in: else each could wait for the other.
+        in_order = sorted(claims, key=lambda claim: (claim.artifact.recording_id, claim.id))
 
         def give_back(connection: Connection) -> None:
-            for claim in claims:
+            for claim in in_order:
                 connection.execute(
                     update(artifacts).where(*held(claim)).values(state=_state(State.WAITING), **UNHELD)
                 )

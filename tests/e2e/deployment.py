@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.doubles.ports import free_ports
 from tests.doubles.sender import Family, Sender
 
@@ -111,6 +113,27 @@ class Deployment:
             text=True,
             timeout=timeout_s,
             check=False,
+        )
+
+    def told(self, *arguments: str) -> str:
+        """What a command prints on a wide terminal, blanks and line ends as one blank."""
+        done = subprocess.run(
+            [sys.executable, "-m", "service", *arguments],
+            cwd=self.folder,
+            env=self.environment | {"COLUMNS": "400"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return " ".join((done.stdout + done.stderr).split())
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels; 0 where there is none."""
+        _, text = self.answer(self.admin_port, "/metrics")
+        samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
+        return sum(
+            each.value for each in samples if each.name == name and labels.items() <= each.labels.items()
         )
 
     def deliver(self, body: bytes, *, family: Family = "dyte") -> int:

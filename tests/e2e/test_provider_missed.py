@@ -171,10 +171,13 @@ def test_an_empty_database_over_a_full_storage_moves_nothing_again(
     ]
     session = account.add_session("talk")
 
-    def everything() -> dict[str, bytes]:
+    def everything() -> dict[str, object]:
+        """What lies there, and when it was put: what is put again, even the same, would be seen."""
         if where == "local":
-            return {str(path): path.read_bytes() for path in archive(deployment).rglob("*") if path.is_file()}
-        return {key: seaweedfs.read(bucket, key) for key in seaweedfs.objects(bucket)}
+            files = [path for path in archive(deployment).rglob("*") if path.is_file()]
+            return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+        listed = seaweedfs.client().list_objects_v2(Bucket=bucket)["Contents"]
+        return {each["Key"]: (each["ETag"], each["LastModified"]) for each in listed}
 
     def is_archived() -> bool:
         return "10 archived" in deployment.command("status").stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.ledger import Database
+from tests.unit.environment import Load, loading
 from tests.unit.public_port import Stage
 
 
@@ -36,3 +37,9 @@ async def stage() -> AsyncIterator[Stage]:
     """The service's own server, listening; it waits a fifth of a second when it stops."""
     async with Stage().open() as stage:
         yield stage
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Loads settings from exactly the variables given, `port="80"` being `ARCHIVER_PORT`."""
+    return loading(monkeypatch)

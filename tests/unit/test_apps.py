@@ -87,10 +87,10 @@ def test_the_organisation_alone_tells_whose_a_delivery_is_and_asks_nobody() -> N
 
 def test_how_deliveries_are_recognised_is_kept_as_it_is_given(sender: Sender) -> None:
     pinned = parse_app("app", {"webhook_public_key": sender.public_pem, "webhook_ids": ["w1", "w2"]})
-    fetched = parse_app("app", {"webhook_key_url": "https://h/keys"})
+    fetched = parse_app("app", {"webhook_key_url": "https://h/keys?token=1"})
 
     assert (pinned.public_key, pinned.webhook_ids) == (sender.public_pem, ("w1", "w2"))
-    assert fetched.key_url == "https://h/keys"
+    assert fetched.key_url == "https://h/keys?token=1"
 
 
 # ---- what is wrong with one

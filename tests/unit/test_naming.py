@@ -20,7 +20,7 @@ TEN = 1780480800.0
 ID = "0f0e1d2c-3b4a-4c5d-8e6f-708192a3b4c5"
 FIELDS = [
     "output_file_name", "name", "extension", "recording_id", "meeting_id", "session_id", "organization_id",
-    "title", "kind", "started", "stopped",
+    "app", "title", "kind", "started", "stopped",
 ]  # fmt: skip
 
 names = st.one_of(
@@ -41,11 +41,14 @@ recordings = st.builds(
     organization_id=st.none() | ids,
     meeting_id=st.none() | ids,
     session_id=st.none() | ids,
+    app=names,
     title=st.none() | names,
     started_at=moments,
     stopped_at=moments,
 )
-artifacts = st.builds(Artifact, ids, st.sampled_from(Kind), st.just("https://p.example/f"), names)
+artifacts = st.builds(
+    Artifact, ids, st.sampled_from(Kind), st.just("https://p.example/f"), names, track=st.none() | names
+)
 literals = st.text(alphabet="ab-_ .é日 ", max_size=5) | st.text(alphabet="ab", min_size=100, max_size=200)
 fields = st.sampled_from([*FIELDS, "started:%Y/%m/%d", "stopped:%H-%M %%", "started:%G-W%V/%u"])
 templates = st.lists(
@@ -192,6 +195,7 @@ def test_long_names_keep_their_suffix_and_stay_distinct(stem: str, end: str) -> 
         ("{output_file_name}", "Weekly Sync.MP4"),
         ("{name}.{extension}", "Weekly Sync.mp4"),
         ("{title}/{kind}.{extension}", "Stand-up/video.mp4"),
+        ("{app}/{kind}", "Acme _ staging/video"),
         ("{organization_id}/{meeting_id}/{session_id}/{recording_id}", f"org/meet/sess/{ID}"),
         ("{started}.mp4", "2026-06-03T10-00-00Z.mp4"),
         ("{stopped}", "2026-06-03T11-02-03Z"),
@@ -208,6 +212,7 @@ def test_fields_become_what_the_recording_says(template: str, made: str) -> None
     assert made == key(
         template,
         artifact("Weekly Sync.MP4"),
+        app="Acme / staging",
         organization_id="org",
         meeting_id="meet",
         session_id="sess",
@@ -221,6 +226,7 @@ def test_fields_become_what_the_recording_says(template: str, made: str) -> None
     ("template", "made"),
     [
         ("{organization_id}/{meeting_id}/{session_id}", "unknown/unknown/unknown"),
+        ("{app}", "default"),
         ("{title}.{extension}", "untitled.mp4"),
         ("{started:%Y/%m/%d}/{stopped}.mp4", "undated/undated.mp4"),
     ],
@@ -463,6 +469,23 @@ def test_no_two_claims_share_the_last_key(name: str, recording_id: str, epoch: i
     files = [artifact(name, kind, recording_id) for kind in Kind]
     lasts = {candidates(safe(name), made, claim)[-1] for made in files for claim in (epoch, epoch + 1)}
     assert len(lasts) == 2 * len(Kind)
+
+
+@given(name=names, first=names, second=names, epoch=st.integers(1, 10**6))
+@example(name="peer.webm", first="camera/peer.webm", second="screen/peer.webm", epoch=1)
+@example(name="x" * 300, first="a" * 300 + "1", second="a" * 300 + "2", epoch=1)
+def test_two_tracks_of_one_name_never_share_the_last_keys(
+    name: str, first: str, second: str, epoch: int
+) -> None:
+    assume(first != second)
+    files = [Artifact(ID, Kind.TRACK, "https://h", name, track=each) for each in (None, first, second)]
+
+    tried = [candidates(safe(name), made, epoch) for made in files]
+
+    assert tried[0][0] == tried[1][0] == tried[2][0]
+    # Also without the claim's number they are told apart: two workers may try at once.
+    assert len({each[-2] for each in tried[1:]}) == 2
+    assert len({each[-1] for each in tried}) == 3
 
 
 @given(first=st.text(max_size=100), second=st.text(max_size=100))

@@ -1,10 +1,7 @@
 """Every fault is told at once, by name and without its value; what is given is what is used."""
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,34 +10,10 @@ from service.settings import PREFIX, Role, Settings, load_settings
 from service.storage import LocalConfig
 from service.storage.config import S3Config
 from tests.doubles.sender import Sender
+from tests.unit.environment import Load, faults_of
 
 AWS = {"type": "aws", "access_key": "AKIAEX", "secret": "wJalrXU", "bucket": "calls", "region": "eu-west-1"}
 MARK = "s3cr3tmark"
-
-Load = Callable[..., Settings]
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Loads settings from exactly the variables given, ``port="80"`` being ``ARCHIVER_PORT``."""
-
-    def load(options: dict[str, Any] | None = None, **variables: str) -> Settings:
-        for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
-            monkeypatch.delenv(name)
-        for name, value in variables.items():
-            monkeypatch.setenv(PREFIX + name.upper(), value)
-        return load_settings(**(options or {}))
-
-    return load
-
-
-def faults_of(load: Load, **variables: str) -> dict[str, str]:
-    """What is said of each variable."""
-    with pytest.raises(SettingsError) as caught:
-        load(**variables)
-    lines = caught.value.detail.split("\n")
-    assert lines[0] == ""
-    return {name: fault for name, _, fault in (line.strip().partition(": ") for line in lines[1:])}
 
 
 # ---- what is used
