@@ -67,33 +67,6 @@ def test_a_recording_that_errored_is_told_once_and_one_that_is_not_offered_is_no
     assert (counted, failures) == (2, [])
 
 
-def test_an_api_that_is_away_limits_or_refuses_is_told_and_holds_nothing_up(
-    provider: ProviderDouble, tmp_path: Path
-) -> None:
-    account = provider.realtimekit()
-    deployment = deployed(account, tmp_path, api_token="wrong-token")
-    account.add_webhook(f"http://127.0.0.1:{deployment.port}/webhook")
-    announced = account.add_recording("told", output_file_name="told.mp4")
-    account.add_recording("missed", output_file_name="missed.mp4")
-    with deployment.running():
-        deployment.wait_until(lambda: bool(deployment.lines("provider_not_asked")))
-        (refused,) = deployment.lines("provider_not_asked")
-        assert "ARCHIVER_API_TOKEN" in refused["mend"]
-        assert answers(account.announce(announced)) == [200]
-        deployment.wait_until((tmp_path / "archive" / "told.mp4.json").exists)
-        checked = deployment.command("check")
-        assert checked.returncode == 1
-        assert "fault provider's API" in " ".join(checked.stdout.split())
-    assert "wrong-token" not in deployment.log.read_text() + checked.stdout
-    for path in tmp_path.glob("archiver.db*"):  # so that it need not wait until it may ask again
-        path.unlink()
-    deployment.configure(api_token=account.settings["api_token"])
-    provider.fail(2, 503)
-    provider.fail(1, "drop")
-    with deployment.running():
-        deployment.wait_until((tmp_path / "archive" / "missed.mp4.json").exists)
-
-
 def test_two_organisations_keep_theirs_apart(
     provider: ProviderDouble, tmp_path: Path, sender: Sender
 ) -> None:

@@ -1,6 +1,7 @@
 """Proves that what the news lacked, and what sessions leave behind, is asked for until it is known."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from service.ledger.view import NOT_OFFERED
 from service.model import ONLY, Artifact, Event, Kind, Provider, Recording, Scope
 from service.reconcile import WINDOW_S
 from tests.contract.ledgers import Ledger
-from tests.unit.watch import DAY, HOUR, NOW, Watch, heard, session, video
+from tests.unit.watch import DAY, HOUR, Watch, heard, session, video
 from tests.unit.workshop import Offers
 
 
@@ -65,7 +66,7 @@ async def test_the_tracks_of_a_recording_are_asked_for(watch: Watch, api: Offers
 async def test_a_recording_that_is_not_offered_is_asked_for_once_and_shown_as_such(
     watch: Watch, api: Offers
 ) -> None:
-    api.state("one", "UPLOADED", stopped_at=NOW)
+    api.state("one", "UPLOADED", stopped_at=time.time())
     await heard(watch, "one")
     for _ in range(3):
         await watch.later()
@@ -242,7 +243,7 @@ async def test_of_sessions_only_the_kinds_that_are_wanted_are_asked_for(watch: W
 async def test_recordings_are_asked_for_before_sessions(watch: Watch, api: Offers) -> None:
     watch.every_s = 0
     for number in range(120):
-        known = Recording(f"s{number}", Provider.DYTE, "ENDED", Scope.SESSION, stopped_at=NOW)
+        known = Recording(f"s{number}", Provider.DYTE, "ENDED", Scope.SESSION, stopped_at=time.time())
         await watch.ledger.hear(Event("api", known))
     await heard(watch, "one")
     api.offer(video("one"))

@@ -14,7 +14,7 @@ from service.ledger import Database, Duties
 from service.ledger.tables import duties
 from service.model import ONLY
 from tests.contract.ledgers import Ledger
-from tests.unit.watch import NOW, Watch, heard, video
+from tests.unit.watch import Watch, ago, heard, video
 from tests.unit.workshop import Offers
 
 
@@ -40,7 +40,7 @@ async def test_a_page_that_fails_costs_only_what_comes_after_it_and_is_tried_aga
 ) -> None:
     api.page = 2
     for number in range(6):
-        api.offer(video(f"r{number}"), invoked_at=NOW - number)
+        api.offer(video(f"r{number}"), invoked_at=ago(number))
     api.broken_after, api.failures = 2, [ProviderUnavailable("down")]
 
     await watch.once()
@@ -115,7 +115,7 @@ async def test_a_fault_in_one_inquiry_keeps_nothing_from_the_others(watch: Watch
 
 
 async def test_of_two_processes_one_asks(watch: Watch, ledger: Path, api: Offers) -> None:
-    api.offer(video("one"), invoked_at=NOW)
+    api.offer(video("one"), invoked_at=ago(0))
     database = Database(f"sqlite:///{ledger}")
     try:
         another = Watch(Ledger(database), [(ONLY, api)], owner="another")

@@ -17,7 +17,7 @@ from service.storage.config import SftpConfig, parse_storage_config
 from tests.doubles.ssh_keys import SshKey
 from tests.unit.announcements import json_values
 
-HOST_KEY = SshKey(Ed25519PrivateKey.generate())
+HOST_KEY = SshKey(Ed25519PrivateKey.from_private_bytes(bytes(32)))  # tests are named by it
 KEY = SshKey(Ed25519PrivateKey.generate())
 ECDSA = SshKey(ecdsa_key(SECP256R1()))
 RSA = SshKey(rsa_key(65537, 2048))

@@ -20,7 +20,10 @@ from tests.unit.workshop import Offers
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-NOW = time.time()
+
+
+def ago(seconds: float) -> float:
+    return time.time() - seconds
 
 
 class Asked(asyncio.Event):
@@ -65,7 +68,7 @@ class Watch:
             every_s=self.every_s,
             news=tell,
             metrics=self.metrics,
-            clock=lambda: NOW,
+            clock=time.time,
             woken=self.woken,
         )
 
@@ -111,13 +114,13 @@ class Watch:
 def video(
     recording_id: str, *, left_s: float | None = 5 * DAY, kind: Kind = Kind.VIDEO, **told: Any
 ) -> Artifact:
-    expires_at = None if left_s is None else NOW + left_s
+    expires_at = None if left_s is None else time.time() + left_s
     link = f"https://provider.example/{recording_id}/{kind}"
     return Artifact(recording_id, kind, link, f"{recording_id}.{kind}", expires_at=expires_at, **told)
 
 
 def session(session_id: str, *, ended_s_ago: float = HOUR, status: str = "ENDED", **told: Any) -> Recording:
-    ended_at = NOW - ended_s_ago
+    ended_at = time.time() - ended_s_ago
     return Recording(
         session_id,
         Provider.DYTE,
