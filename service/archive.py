@@ -1,5 +1,6 @@
 """One artifact, from its claim to its manifests. Every step may run twice."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -7,8 +8,10 @@ import structlog
 
 from service import __version__
 from service.destination import Destination, Destinations
+from service.enduring import to_its_end
 from service.errors import (
     ArchiverError,
+    LeaseLost,
     NameTaken,
     ObjectMissing,
     ProviderError,
@@ -73,7 +76,8 @@ class Archivist:
             await self.mover.store(claim, targets)
         except (SourceError, ProviderError) as error:
             failure = error  # what is stored by now gets its manifest nevertheless
-        await self._conclude(claim, targets)
+        # One that had nothing to do may have been cut off between the manifest and its note.
+        await self._conclude(claim, targets, again=not targets)
         if failure is not None:
             raise failure
         await self.work.finish(claim)
@@ -132,15 +136,20 @@ class Archivist:
             mend="name that storage, with its secrets, in ARCHIVER_ROUTING_FILE, or give a last rule",
         )
 
-    async def _conclude(self, claim: Claim, targets: Sequence[Target] = (), *, expired: bool = False) -> None:
-        """Settle how each copy went, and write the manifests for which this was the last thing to come."""
+    async def _conclude(
+        self, claim: Claim, targets: Sequence[Target] = (), *, expired: bool = False, again: bool = False
+    ) -> None:
+        """Settle how each copy went, and write the manifests for which this was the last thing to come.
+
+        ``again``: those that were written before are looked at too.
+        """
         troubles = {
             target.destination.name: self._trouble(claim, target, target.failure)
             for target in targets
             if target.failure is not None
         }
         failures = []
-        ready = await self.work.settle(claim, troubles, expired=expired)
+        ready = await self.work.settle(claim, troubles, expired=expired, again=again)
         await self.destinations.open(ready)
         for name in ready:
             if name not in self.destinations:
@@ -176,25 +185,18 @@ class Archivist:
 
     async def _write_manifest(self, claim: Claim, destination: Destination) -> None:
         """Write what the ledger knows of the recording in this storage, until nothing has come meanwhile."""
-        storage, recording_id = destination.storage, claim.artifact.recording_id
-        while True:
-            holding = await self.view.recording(recording_id, destination.name)
-            key, before = await _manifest_place(storage, holding)
-            body = render(
-                holding.recording,
-                holding.archived,
-                holding.expired,
-                storage=storage.label,
-                version=__version__,
-                before=parse(before) if before else None,
-            )
-            if body != before:
-                attributes = Attributes.of(recording_id, "application/json", holding.recording)
-                view = memoryview(body)
-                await destination.put(key, view, checksum_of(view), attributes, replace=True)
-            ids = {entry.artifact_id for entry in holding.archived}
-            if await self.work.manifest_written(claim, destination.name, key=key, artifact_ids=ids):
-                break
+        is_settled = False
+        try:
+            while not is_settled:
+                holding, key, _ = await self._put_manifest(claim, destination)
+                ids = {entry.artifact_id for entry in holding.archived}
+                is_settled = await self.work.manifest_written(
+                    claim, destination.name, key=key, artifact_ids=ids
+                )
+        except (LeaseLost, asyncio.CancelledError):
+            # What was sent may come after what the new owner wrote, who knew more.
+            await to_its_end(self._make_good(claim, destination))
+            raise
         log.info(
             "session_archived" if claim.recording.scope is Scope.SESSION else "recording_archived",
             storage=destination.name,
@@ -202,6 +204,35 @@ class Archivist:
             files=len(holding.archived),
             expired=list(holding.expired),
         )
+
+    async def _make_good(self, claim: Claim, destination: Destination) -> None:
+        """Have the manifest say what the ledger says, as someone who may no longer change the ledger."""
+        is_changed = True
+        try:
+            while is_changed:
+                _, _, is_changed = await self._put_manifest(claim, destination)
+        except ArchiverError as error:
+            log.warning("manifest_in_doubt", storage=destination.name, error=str(error))
+
+    async def _put_manifest(self, claim: Claim, destination: Destination) -> tuple[Holding, str, bool]:
+        """Put the manifest there if another lies there: what it says, its key, and whether it was put."""
+        storage, recording_id = destination.storage, claim.artifact.recording_id
+        holding = await self.view.recording(recording_id, destination.name)
+        key, before = await _manifest_place(storage, holding)
+        body = render(
+            holding.recording,
+            holding.archived,
+            holding.expired,
+            storage=storage.label,
+            version=__version__,
+            before=parse(before) if before else None,
+        )
+        if body == before:
+            return holding, key, False
+        attributes = Attributes.of(recording_id, "application/json", holding.recording)
+        view = memoryview(body)
+        await destination.put(key, view, checksum_of(view), attributes, replace=True)
+        return holding, key, True
 
 
 async def _manifest_place(storage: Storage, holding: Holding) -> tuple[str, bytes | None]:

@@ -1,4 +1,4 @@
-"""What the service is made of: the objects of each role, wired as the settings say."""
+"""What a worker is made of, wired as the settings say. A process that only receives loads nothing of it."""
 
 import asyncio
 import contextlib
@@ -7,18 +7,17 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
 
-from service.apps import App
 from service.archive import Archivist
 from service.budget import Budget, Gate
 from service.deadlines import Deadlines
 from service.destination import Destination, Destinations
+from service.enduring import kept_up
 from service.guard import Guard
-from service.keys import fetch_key, key_session, key_urls
 from service.ledger import Database, Duties, Intake, Progress, View, Work
 from service.links import Links
 from service.moving import Mover
@@ -26,24 +25,20 @@ from service.naming import KeyTemplate
 from service.news import News
 from service.placing import Placing
 from service.provider import Pace, ProviderApi, api_session
-from service.receiver import KeyRing
 from service.reconcile import Reconciler
 from service.settings import MIB, Settings
-from service.signature import FetchedKeys, PinnedKeys, load_keys
 from service.source import Source
 from service.storage import open_storage
 from service.telemetry import Metrics
 from service.transfer import Transfer
 from service.worker import Worker
 
-_BROKEN_S = 60.0
-
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """Makes the parts of one process; ``resources`` closes what they opened."""
+    """Makes the parts of one worker; ``resources`` closes what they opened."""
 
     settings: Settings
     database: Database
@@ -134,7 +129,7 @@ class Assembly:
         """Start what is done now and then beside the worker; returns whom to tell of events."""
         duties = Duties(self.database, owner=_owner(), lease_s=self.settings.lease_seconds)
         deadlines = Deadlines(View(self.database), duties, self.metrics)
-        self.keep_up(deadlines.run)
+        kept_up(self.resources, deadlines.run)
         asked = asyncio.Event()
         news = News(self.metrics, to_archive=worker.wake, to_ask=asked.set)
         reconciler = Reconciler(
@@ -148,46 +143,8 @@ class Assembly:
             clock=time.time,
             woken=asked,
         )
-        self.keep_up(reconciler.run)
+        kept_up(self.resources, reconciler.run)
         return news
-
-    async def senders(self) -> Mapping[KeyRing, Sequence[App]]:
-        """The apps by the keys that sign for them; those of one key share its ring."""
-        session = await self.resources.enter_async_context(key_session())
-
-        async def fetch(url: str) -> bytes:
-            document = (await fetch_key(session, url)).document
-            log.info("key_fetched", url=url)
-            return document
-
-        apps: dict[tuple[str | None, str | None], list[App]] = {}
-        for app in self.settings.apps:
-            apps.setdefault((app.public_key, app.key_url), []).append(app)
-        return {
-            PinnedKeys(load_keys(pem))
-            if pem
-            else FetchedKeys(key_urls(theirs[0]), fetch, clock=time.monotonic): theirs
-            for (pem, _), theirs in apps.items()
-        }
-
-    def keep_up(self, job: Callable[[], Awaitable[None]]) -> None:
-        """Run ``job``, which never ends by itself, beside the rest; a fault of ours does not end it."""
-
-        async def run() -> None:
-            while True:
-                try:
-                    await job()
-                except Exception as error:
-                    log.error("task_broke_off", exc_info=error)
-                    await asyncio.sleep(_BROKEN_S)
-
-        task = asyncio.create_task(run())
-
-        async def stop() -> None:
-            task.cancel()
-            await asyncio.wait([task])
-
-        self.resources.push_async_callback(stop)
 
 
 def _owner() -> str:

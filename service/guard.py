@@ -5,6 +5,7 @@ that is checked is the address that is connected to: the check sits in the resol
 cannot give another one (DNS rebinding). Redirects are checked like links.
 """
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Sequence
@@ -20,6 +21,16 @@ _MEND = "if this host is to be trusted, name it in ARCHIVER_SOURCE_HOSTS"
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 """What IANA gives out for the public internet; beside it lie site-local, SRv6 and other inner ranges."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_INNER = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # Azure's own host beside each machine: a public address that leads inward
+        "192.0.0.0/24",  # the protocols' own, where clouds have put metadata too
+        "192.88.99.0/24",  # the nearest relay of 6to4, whoever that is
+        "3fff::/20",  # documentation
+    )
+)
+"""What :mod:`ipaddress` calls global, at least in one of the Pythons that this runs on."""
 
 
 class Guard:
@@ -27,15 +38,15 @@ class Guard:
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
         """``trusted`` are host patterns (``*.example.com``), taken as they are: any scheme, any address."""
-        self._trusted = tuple(pattern.lower().strip("[]") for pattern in trusted)
+        self._trusted = tuple(_as_asked(pattern).strip("[]") for pattern in trusted)
 
     def trusts(self, host: str) -> bool:
         """Whether the operator trusts this host."""
-        return any(fnmatchcase(host.lower(), pattern) for pattern in self._trusted)
+        return any(fnmatchcase(_as_asked(host), pattern) for pattern in self._trusted)
 
     def check_link(self, link: URL) -> None:
         """Refuse any link but https without userinfo; of a literal address, check the address."""
-        host = link.host or ""
+        host = link.raw_host or ""  # as the resolver will be asked
         if link.scheme not in ("https", "http") or not host:
             raise SourceUntrusted(f"it is not a web address ({link.scheme or 'no scheme'})")
         if self.trusts(host):
@@ -83,12 +94,25 @@ class GuardedResolver(AbstractResolver):
 
 def is_public(address: str) -> bool:
     """Whether an IP address is of the public internet; of an IPv6 one that wraps an IPv4 one, the latter."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
+    if "%" in address:
+        return False  # a zone is one of this machine's own links
+    ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         wrapped = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if wrapped is None and ip in _NAT64:
             wrapped = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if wrapped is None:
-            return ip in _UNICAST and ip.is_global
+            return ip in _UNICAST and _is_global(ip)
         ip = wrapped
-    return ip.is_global and not ip.is_multicast
+    return _is_global(ip) and not ip.is_multicast
+
+
+def _is_global(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return ip.is_global and not any(ip in network for network in _INNER)
+
+
+def _as_asked(host: str) -> str:
+    """A host as DNS knows it: in small letters, and letters of other alphabets as ``xn--...``."""
+    with contextlib.suppress(UnicodeError):
+        host = host if host.isascii() else host.encode("idna").decode()
+    return host.lower()

@@ -1,19 +1,23 @@
 """Where the keys that sign deliveries are published, and reading that within limits."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import aiohttp
+import structlog
 
 from service.apps import App
 from service.errors import KeyUnavailable
 from service.model import Provider
-from service.signature import KEY_URLS
+from service.receiver import KeyRing
+from service.signature import KEY_URLS, FetchedKeys, PinnedKeys, load_keys
 
 _FETCH_S = 2.0
 _LIMIT = 64 * 1024
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,25 @@ async def key_session() -> AsyncIterator[aiohttp.ClientSession]:
     timeout = aiohttp.ClientTimeout(total=_FETCH_S)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
         yield session
+
+
+def key_rings(
+    apps: Sequence[App], session: aiohttp.ClientSession, *, clock: Callable[[], float]
+) -> Mapping[KeyRing, Sequence[App]]:
+    """The apps by the keys that sign for them, those of one key together. ``clock``: monotonic seconds."""
+
+    async def fetch(url: str) -> bytes:
+        document = (await fetch_key(session, url)).document
+        log.info("key_fetched", url=url)
+        return document
+
+    by_key: dict[tuple[str | None, str | None], list[App]] = {}
+    for app in apps:
+        by_key.setdefault((app.public_key, app.key_url), []).append(app)
+    return {
+        PinnedKeys(load_keys(pem)) if pem else FetchedKeys(key_urls(theirs[0]), fetch, clock=clock): theirs
+        for (pem, _), theirs in by_key.items()
+    }
 
 
 async def fetch_key(session: aiohttp.ClientSession, url: str) -> KeyAnswer:

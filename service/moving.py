@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 
 from service.destination import Destination
+from service.enduring import to_its_end
 from service.errors import (
     ArchiverError,
     LeaseLost,
@@ -102,10 +103,14 @@ class Mover:
         """Abort what was begun of a copy, and forget it."""
         name, storage = target.destination.name, target.destination.storage
         upload = target.upload or _upload(claim, name)
+        target.upload, target.done = None, {}
+        # Forgotten first, under the fence: from then on it is nobody's, and no later claim goes on with it.
+        # The name stays until it is aborted: were that cut short, the next claim finds it by the name.
+        await self.progress.restart(claim, name, keep_key=True)
         if upload is not None:
             await target.destination.requested(lambda: storage.abort(upload))
-        await self.progress.restart(claim, name, keep_key=keep_key)
-        target.upload, target.done = None, {}
+        if not keep_key:
+            await self.progress.restart(claim, name, keep_key=False)
 
     async def _renew(self, claim: Claim, error: SourceError) -> None:
         """Settle a fresh link from the provider's API; raises ``error`` if there is none."""
@@ -116,6 +121,8 @@ class Mover:
 
     async def _begin_anew(self, claim: Claim, target: Target, *, is_last: bool) -> None:
         failure, target.failure = target.failure, None
+        if isinstance(failure, NameTaken) and target.key is not None:
+            target.refused.add(target.key)
         keep_key = not isinstance(failure, NameTaken | StorageMismatch)
         await self.transfer.each([target], partial(self.free, claim, keep_key=keep_key))
         if is_last:
@@ -239,19 +246,40 @@ class Mover:
         await self.transfer.each(targets, begin, lag_s=self.transfer.lag_s)
 
     async def _begin(self, claim: Claim, target: Target, identity: Identity, part_size: int) -> None:
-        """Open a session and settle it in the ledger. Were it not settled, it is aborted again."""
-        destination, storage = target.destination, target.destination.storage
-        key = _key(target)
-        if claim.copy(destination.name).key is not None:
-            # A former claim had the name and no session in the ledger: one it may have opened is nobody's.
-            await destination.requested(lambda: storage.abort_orphans(key))
-        upload_id = await destination.requested(lambda: storage.begin(key, _attributes(claim)))
-        target.upload = Upload(upload_id, key, part_size, identity.size, _attributes(claim))
+        """Open a session and settle it in the ledger."""
+        # A former claim that had the name, or a try of ours whose answer was lost, may have opened one that
+        # the ledger does not know.
+        is_doubtful = claim.copy(target.destination.name).key is not None
+
+        async def begin() -> None:
+            nonlocal is_doubtful
+            if is_doubtful:
+                await self._abort_unknown(claim, target)
+            is_doubtful = True
+            # To its end: were it cancelled between the two, nobody would know of the session.
+            await to_its_end(self._open_session(claim, target, identity, part_size))
+
+        await target.destination.requested(begin)
+
+    async def _open_session(self, claim: Claim, target: Target, identity: Identity, part_size: int) -> None:
+        key, attributes = _key(target), _attributes(claim)
+        upload_id = await target.destination.storage.begin(key, attributes)
+        target.upload = Upload(upload_id, key, part_size, identity.size, attributes)
         try:
             await self._note_begun(claim, target, identity)
         except LeaseLost:
-            await storage.abort(target.upload)
+            await target.destination.storage.abort(target.upload)
             raise
+
+    async def _abort_unknown(self, claim: Claim, target: Target) -> None:
+        """Abort what is open under our name, of which the ledger has no session: so it is nobody's."""
+        storage, key = target.destination.storage, _key(target)
+        opened = await storage.uploads(key)
+        if opened:
+            # Ours still after they were listed: so none of them is of a later claim.
+            await self.work.renew(claim)
+        for upload_id in opened:
+            await storage.abort(Upload(upload_id, key, self.least_part_size, None, _attributes(claim)))
 
     async def _note_begun(self, claim: Claim, target: Target, identity: Identity) -> None:
         assert target.upload is not None

@@ -49,7 +49,9 @@ class Placing:
             found = await self._look(claim, target, name)
             if target.stored is not None:
                 return
-            if found is None or found.artifact_id == claim.id:
+            # One of ours is replaced, or taken for the file, where it lies; but not if that was tried: what a
+            # former claim sent may be of another file that the source had then.
+            if found is None or (found.artifact_id == claim.id and name not in target.refused):
                 target.key = name
                 return
         if not await self.progress.reserve(claim, destination.name, last):

@@ -7,15 +7,18 @@ import os
 import signal
 import socket
 import sys
+import time
 from functools import partial
 
 import structlog
+from starlette.types import ASGIApp
 
 from service import __version__
 from service.admin import Admin
-from service.assembly import Assembly
+from service.enduring import kept_up
 from service.errors import LedgerUnavailable, SettingsError
-from service.ledger import Database, Intake
+from service.keys import key_rings, key_session
+from service.ledger import Database, Intake, Pruning
 from service.news import News
 from service.receiver import Receiver
 from service.server import Server, listen
@@ -24,6 +27,9 @@ from service.telemetry import Metrics
 from service.worker import Worker
 
 _PRUNE_EVERY_S = 3600.0
+_DAY_S = 86400.0
+_COMMIT_S = 0.9
+"""A delivery that is not committed by then is answered 503; the provider sends it again."""
 
 log = structlog.get_logger()
 
@@ -41,20 +47,27 @@ async def serve(settings: Settings) -> None:
         _catch_signals(draining)
         database = Database(settings.database_url.get_secret_value())
         resources.push_async_callback(database.close)
+        resources.enter_context(database.alone())
         await database.migrate()
 
-        assembly = Assembly(settings, database, metrics, resources)
-        intake = Intake(database, kinds=settings.wanted)
+        intake = Intake(database, kinds=settings.wanted, within_s=_COMMIT_S)
         worker, news = None, News(metrics)
         if settings.role is not Role.RECEIVER:
+            from service.assembly import Assembly
+
+            assembly = Assembly(settings, database, metrics, resources)
             apis = await assembly.apis()
             worker = await assembly.worker(apis, draining)
             news = assembly.watch(apis, intake, worker)
-        apps = [(admin, Admin(check=database.check, draining=draining.is_set, metrics=metrics).app)]
+        token = settings.admin_token.get_secret_value() if settings.admin_token else None
+        apps: list[tuple[socket.socket, ASGIApp]] = [
+            (admin, Admin(check=database.check, draining=draining.is_set, metrics=metrics, token=token).app)
+        ]
         if settings.role is not Role.WORKER:
-            senders = await assembly.senders()
+            session = await resources.enter_async_context(key_session())
+            senders = key_rings(settings.apps, session, clock=time.monotonic)
             apps.append((public, Receiver(senders, intake, metrics=metrics, announced=news).app))
-            assembly.keep_up(partial(_prune, intake, settings.deliveries_keep_days * 86400))
+            kept_up(resources, partial(_prune, Pruning(database), settings))
         servers = [Server(app) for _, app in apps]
         serving = [
             asyncio.create_task(server.serve(sockets=[listener]))
@@ -126,11 +139,14 @@ def _listen(resources: contextlib.AsyncExitStack, host: str, port: int, name: st
     return listener
 
 
-async def _prune(intake: Intake, keep_s: float) -> None:
+async def _prune(pruning: Pruning, settings: Settings) -> None:
     while True:
         try:
-            pruned = await intake.prune(keep_s=keep_s)
+            pruned = await pruning.deliveries(keep_s=settings.deliveries_keep_days * _DAY_S)
             log.debug("deliveries_pruned", count=pruned)
+            if settings.archived_keep_days:
+                closed = await pruning.files(keep_s=settings.archived_keep_days * _DAY_S)
+                log.debug("recordings_closed", count=closed)
         except LedgerUnavailable as error:
             log.warning("prune_failed", error=str(error))
         await asyncio.sleep(_PRUNE_EVERY_S)

@@ -7,24 +7,40 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_S = 5.0
 """A sender that has not sent a whole request head by then is cut off."""
 HEAD_LIMIT = 64 * 1024
-CONNECTIONS = 1000
+"""Bytes of a head, and of what follows a body in chunks."""
+FIELDS = 200
+"""Fields of a head, and of what follows a body in chunks."""
+PIPELINE = 16
+"""Requests that a sender may send on one connection without waiting for the answers."""
+UNREAD_S = 10.0
+"""A sender that does not take its answers for so long is cut off."""
+CONNECTIONS = 500
+"""No more are held, since a process may have as few as 1024 files: who keeps it waiting the longest goes."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with what it lacks: a limit in time and in bytes for the head of a request."""
+    """uvicorn's protocol with what it lacks: limits of the head of a request, and room for new senders."""
 
     _head_timer: TimerHandle | None = None
     _head_size = 0
+    _in_head = False
+    _fields = 0
+    _fields_size = 0
+    _turn_at = 0.0
 
     def connection_made(self, transport: Any) -> None:
         """A new connection: its first head is awaited."""
         super().connection_made(transport)
+        self._turn_at = self.loop.time()
         self._await_head()
+        if len(self.connections) > CONNECTIONS:
+            self._make_room()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; those of a head that they do not finish are counted."""
@@ -37,17 +53,32 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a request, perhaps a later one of a kept connection."""
+        if len(self.pipeline) >= PIPELINE:
+            raise HttpParserError("too many requests at once")
         super().on_message_begin()
+        self._in_head, self._fields, self._fields_size = True, 0, 0
+        self._turn_at = self.loop.time()
         self._await_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head, or one after a body in chunks: that one is counted and dropped."""
+        self._fields += 1
+        self._fields_size += len(name) + len(value)
+        if self._fields > FIELDS or self._fields_size > HEAD_LIMIT:
+            raise HttpParserError("too many fields")
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        self._in_head = False
         self._head_done()
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """The answer is out. What is left of a body that nobody reads counts as part of the next head."""
         super().on_response_complete()
+        self._turn_at = self.loop.time()
         if self.cycle.response_complete and self.cycle.more_body:  # else it is a later request's
             self._await_head()
 
@@ -70,6 +101,23 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_done()
         self.transport.close()
 
+    @property
+    def waits_since(self) -> float | None:
+        """Since when it is the sender's turn: to ask, to send its body, to take its answers; else None."""
+        asked = self.cycle is not None and not self.cycle.response_complete
+        is_turn = not asked or self.cycle.more_body or self.flow.write_paused
+        return self._turn_at if is_turn and not self.transport.is_closing() else None
+
+    def _make_room(self) -> None:
+        # Whoever is honest has sent what is due long before its connection is the oldest.
+        waiting = {
+            each: each.waits_since
+            for each in self.connections
+            if isinstance(each, GuardedProtocol) and each.waits_since is not None
+        }
+        if waiting:
+            min(waiting, key=lambda each: waiting[each] or 0.0).transport.abort()
+
 
 class Server(uvicorn.Server):
     """A uvicorn server on a socket of ours that leaves the process's signals alone."""
@@ -85,7 +133,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 log_level="warning",
                 server_header=False,
-                limit_concurrency=CONNECTIONS,
+                limit_concurrency=2 * CONNECTIONS,  # where nobody can be let go
                 backlog=1024,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=3,
@@ -105,6 +153,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; what is accepted inherits it
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNREAD_S * 1000))
         listener.bind((host, port))
         listener.listen(1024)
     except OSError:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -28,6 +29,7 @@ NO_ACCESS = (
 """What to set where the provider's API has to be asked and there are no credentials."""
 
 Names = Annotated[tuple[str, ...], NoDecode]
+_LEAST_TOKEN = 16
 
 
 class Role(StrEnum):
@@ -109,6 +111,11 @@ class Settings(BaseSettings):
     admin_port: int = Field(
         9090, ge=0, le=65535, description="The admin port: `/metrics`, `/healthz`, `/readyz`; keep it private"
     )
+    admin_token: SecretStr | None = Field(
+        None,
+        description="What all on the admin port but `/healthz` and `/readyz` asks for, as "
+        "`Authorization: Bearer ...`; at least 16 characters",
+    )
     role: Role = Field(
         Role.ALL, description="`all`, `receiver` (deliveries only) or `worker` (archiving only)"
     )
@@ -130,6 +137,12 @@ class Settings(BaseSettings):
         description="How long parts in flight may finish after SIGTERM; below the grace period",
     )
     deliveries_keep_days: float = Field(30.0, gt=0, description="How long the record of deliveries is kept")
+    archived_keep_days: float = Field(
+        0.0,
+        ge=0,
+        description="How long the ledger keeps how each file was archived, at least `30`; that it was is "
+        "never forgotten. `0`: for ever",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least level logged"
     )
@@ -168,6 +181,8 @@ class Settings(BaseSettings):
         }
         every |= {secret for app in self.apps for secret in app.secrets}
         password = urlsplit(self.database_url.get_secret_value()).password or ""
+        if self.admin_token:
+            every.add(self.admin_token.get_secret_value())
         return tuple({*every, password, unquote(password)} - {""})
 
     @field_validator("webhook_ids", "source_hosts", "kinds", mode="before")
@@ -185,6 +200,25 @@ class Settings(BaseSettings):
                 "is the address of a Kubernetes Service called 'archiver', not a port: "
                 "set enableServiceLinks: false in the pod"
             )
+        return value
+
+    @field_validator("admin_token")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        token = value.get_secret_value() if value else None
+        if token is not None and not re.fullmatch(r"[!-~]*", token):
+            raise ValueError("has what a header cannot carry: use letters, digits and -._~+/= alone")
+        if token is not None and len(token) < _LEAST_TOKEN:
+            raise ValueError(
+                f"is short: use at least {_LEAST_TOKEN} characters, such as openssl rand -hex 32"
+            )
+        return value
+
+    @field_validator("archived_keep_days")
+    @classmethod
+    def _beyond_the_provider_s(cls, value: float) -> float:
+        if 0 < value < 30:
+            raise ValueError("is less than 30 days: news of a recording may come as long as that")
         return value
 
     @field_validator("database_url")

@@ -68,7 +68,8 @@ async def _rendered(view: View, limit: int) -> RenderableType:
     counts = await view.counts()
     lines = await view.lines(limit=limit)
     statuses = await view.statuses()
-    summary = Text("  ".join(f"{count} {state}" for state, count in counts.items()), style="bold")
+    told = "  ".join(f"{count} {state}" for state, count in counts.items())
+    summary = Text(told.replace("archived", "archived in 24 h"), style="bold")
     if statuses:
         told = "  ".join(f"{count} {status.lower()}" for status, count in sorted(statuses.items()))
         summary.append(f"\nrecordings without a file: {told}", style="not bold")

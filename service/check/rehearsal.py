@@ -100,7 +100,7 @@ class _RolledBack(Exception):
 class _RollingBack(Database):
     """A database that does everything and keeps nothing."""
 
-    async def write(self, work: Callable[[Connection], _T]) -> _T:
+    async def write(self, work: Callable[[Connection], _T], *, within_s: float | None = 15.0) -> _T:
         """Run ``work`` as ever, then roll back what it did."""
         answers: list[_T] = []
 
@@ -109,7 +109,7 @@ class _RollingBack(Database):
             raise _RolledBack
 
         try:
-            await super().write(rehearsed)
+            await super().write(rehearsed, within_s=within_s)
         except _RolledBack:
             pass
         except ProgrammingError as error:  # none of ours is wrong: the user lacks a right

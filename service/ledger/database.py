@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,12 +19,19 @@ from sqlalchemy.engine import URL, make_url
 
 from service.errors import LedgerUnavailable, LedgerUnfit
 
-SCHEMA = "2"
+SCHEMA = "3"
 """The newest migration of this version."""
 
 _MIGRATION_LOCK = 0x64797465  # any number, the same in every version
 _BUSY_TIMEOUT_MS = 2000
 _POOL = 8
+_WITHIN_S = 15.0
+"""A transaction that takes longer counts as failed: its database may be frozen, or cut off without a word."""
+_IN_TRANSACTION = text(
+    # For the one transaction: a pooler between may give the session to somebody else after it.
+    "SELECT set_config('idle_in_transaction_session_timeout', '10s', true),"
+    " set_config('lock_timeout', '10s', true), set_config('statement_timeout', '30s', true)"
+).text
 _T = TypeVar("_T")
 
 
@@ -42,6 +51,7 @@ class Database:
         with translated():
             self._engine = _engine(url, create=create)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
+        self._file = _file_of(self._engine.url)
         self._writers = ThreadPoolExecutor(1 if self.is_sqlite else _POOL, "ledger")
         self._readers = ThreadPoolExecutor(1, "ledger-read") if self.is_sqlite else self._writers
 
@@ -50,32 +60,57 @@ class Database:
         """The dialect's ``insert`` construct, which knows ``on_conflict_do_update``."""
         return sqlite.insert if self.is_sqlite else postgresql.insert
 
-    async def write(self, work: Callable[[Connection], _T]) -> _T:
+    async def write(self, work: Callable[[Connection], _T], *, within_s: float | None = _WITHIN_S) -> _T:
         """Run ``work`` in a transaction that may write: committed if it returns, rolled back if it raises.
 
-        Raises :class:`LedgerUnavailable` for the database's failures, and whatever ``work`` raises.
+        Raises :class:`LedgerUnavailable` for the database's failures, and whatever ``work`` raises. What has
+        not ended ``within_s`` seconds has failed too, but may still be committed.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._writers, self._written, work)
+        return await _ended(self._writers, partial(self._written, work), within_s)
 
     async def read(self, work: Callable[[Connection], _T]) -> _T:
         """Run ``work`` in a transaction that only reads. Raises as :meth:`write` does."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        return await _ended(self._readers, partial(self._read, work), _WITHIN_S)
 
     async def migrate(self) -> None:
         """Bring the schema up to this version; one process at a time does it, the others wait.
 
         Raises :class:`LedgerUnfit` if the schema is not one that this version knows.
         """
-        await self.write(_migrate)
+        await self.write(_migrate, within_s=None)
 
     async def check(self) -> None:
         """Return if the ledger answers and holds its tables.
 
         Raises :class:`LedgerUnavailable` or :class:`LedgerUnfit`.
         """
-        # The youngest table: a database that lacks it is empty, or of a version before.
-        if not await self.read(lambda connection: inspect(connection).has_table("duties")):
+        # The rest came with it, or before.
+        if not await self.read(_has_all):
             raise LedgerUnfit("it holds no ledger of this version", mend="start the service on it once")
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the one process that serves this SQLite file, until the block ends; PostgreSQL has any number.
+
+        Raises :class:`LedgerUnavailable` if another one is. Commands may use the file beside it.
+        """
+        if self._file is None:
+            yield
+            return
+        # A file of its own, since SQLite's locks do not go together with others on its own file. It is
+        # let go with the process, however that ends.
+        lock = os.open(f"{self._file}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LedgerUnavailable(
+                    f"another process serves {self._file} already, and a SQLite file is one process's",
+                    mend="end that one first, or let several share a PostgreSQL",
+                ) from error
+            yield
+        finally:
+            os.close(lock)
 
     async def close(self) -> None:
         """Close every connection, after what is under way."""
@@ -90,6 +125,14 @@ class Database:
     def _read(self, work: Callable[[Connection], _T]) -> _T:
         with translated(), self._engine.connect() as connection:
             return work(connection.execution_options(read_only=True))
+
+
+async def _ended(threads: ThreadPoolExecutor, work: Callable[[], _T], within_s: float | None) -> _T:
+    try:
+        async with asyncio.timeout(within_s):
+            return await asyncio.get_running_loop().run_in_executor(threads, work)
+    except TimeoutError as error:
+        raise LedgerUnavailable(f"it did not answer within {within_s:g} s") from error
 
 
 @contextlib.contextmanager
@@ -122,22 +165,40 @@ def _engine(text_url: str, *, create: bool) -> Engine:
         raise LedgerUnavailable(
             "PostgreSQL needs the package psycopg", mend="pip install 'dyte-archiver[postgresql]'"
         )
+    import psycopg
+
     # A server that went away without a word is noticed within seconds, not when TCP gives up.
-    patience = {
+    options: dict[str, Any] = {
         "connect_timeout": 3,
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
     }
-    return create_engine(
-        url, pool_pre_ping=True, pool_size=_POOL, max_overflow=0, pool_timeout=2, connect_args=patience
-    )
+    # No statement is prepared in a session: a pooler between may give each transaction another one.
+    options["prepare_threshold"] = None
+    engine = create_engine(url, pool_size=_POOL, max_overflow=0, pool_timeout=2, connect_args=options)
+
+    @event.listens_for(engine, "checkout")
+    def _prepare(connection: Any, _record: Any, _proxy: Any) -> None:
+        """Begin the transaction; if the connection has died in the pool, another one is taken."""
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(_IN_TRANSACTION)
+        except psycopg.Error as error:
+            raise exc.DisconnectionError from error
+
+    return engine
+
+
+def _file_of(url: URL) -> Path | None:
+    is_file = url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:"
+    return Path(url.database or "") if is_file else None
 
 
 def _sqlite_engine(url: URL, *, create: bool) -> Engine:
-    if url.database and url.database != ":memory:":
-        path = Path(url.database)
+    path = _file_of(url)
+    if path is not None:
         if not create and not path.exists():
             raise LedgerUnavailable(f"there is no file {path}")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,8 +239,17 @@ def _switch_to_wal(cursor: Any) -> None:
             time.sleep(0.01)
 
 
+def _has_all(connection: Connection) -> bool:
+    look = inspect(connection)
+    return look.has_table("artifacts") and any(
+        column["name"] == "customer" for column in look.get_columns("artifacts")
+    )
+
+
 def _migrate(connection: Connection) -> None:
     if connection.dialect.name != "sqlite":  # there the write lock is already held
+        for patience in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(text(f"SET LOCAL {patience} = 0"))  # it may take as long as it takes
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
     found = None
     if inspect(connection).has_table("alembic_version"):

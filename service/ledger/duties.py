@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Update, or_, select, update
 
 from service.errors import LeaseLost
 from service.ledger.database import Database
-from service.ledger.tables import artifacts, duties, now, recordings
+from service.ledger.tables import MOMENT, artifacts, duties, now, recordings
 from service.ledger.view import recording_of
 from service.model import Kind, Recording
 
@@ -84,7 +84,7 @@ class Duties:
         """What is to be asked for at the app's API now: recordings first, then the longest due."""
         due = (
             select(recordings, now().label("now"))
-            .where(recordings.c.ask_at.is_not(None), recordings.c.ask_at <= now(), recordings.c.app == app)
+            .where(recordings.c.ask_at.is_not(None), recordings.c.ask_at <= MOMENT, recordings.c.app == app)
             .order_by(recordings.c.scope, recordings.c.ask_at, recordings.c.id)
             .limit(limit)
         )

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    select,
     text,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -75,6 +76,8 @@ recordings = Table(
     Column("offered_at", Double),
     # When the provider's API is to be asked for what the news lacked; NULL: nothing is missing.
     Column("ask_at", Double),
+    # When the rows of its files were pruned, which were all archived; NULL: they are there.
+    Column("closed_at", Double),
     Index("recordings_status", "scope", "status", "seen_at"),
     Index(
         "recordings_ask",
@@ -121,8 +124,31 @@ artifacts = Table(
     Column("size", BigInteger),
     Column("source_etag", Text),
     Column("stored_at", Double),
+    # Whose it is, among whom the work is shared out: app and organisation.
+    Column("customer", Text, nullable=False, server_default=""),
     Index("artifacts_recording", "recording_id"),
     Index("artifacts_stored", "stored_at"),
+    Index(
+        "artifacts_claim",
+        "customer",
+        "expires_at",
+        "id",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+    Index(
+        "artifacts_held",
+        "customer",
+        "lease_until",
+        sqlite_where=text("lease_until IS NOT NULL"),
+        postgresql_where=text("lease_until IS NOT NULL"),
+    ),
+    Index(
+        "artifacts_open",
+        "state",
+        sqlite_where=text("state <> 'archived'"),
+        postgresql_where=text("state <> 'archived'"),
+    ),
     Index(
         "artifacts_due",
         "expires_at",
@@ -204,3 +230,7 @@ def _now_sqlite(element: now, compiler: Any, **options: Any) -> str:
 @compiles(now, "postgresql")
 def _now_postgresql(element: now, compiler: Any, **options: Any) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+MOMENT = select(now()).scalar_subquery()
+"""The same, read once a statement: so a condition with it may bound a scan of an index."""

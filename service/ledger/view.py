@@ -5,14 +5,28 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Select, and_, cast, exists, func, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    Select,
+    and_,
+    cast,
+    exists,
+    func,
+    literal,
+    literal_column,
+    select,
+    union_all,
+)
 
 from service.artifacts import RETENTION_S
 from service.ledger.database import Database
-from service.ledger.tables import artifacts, copies, manifests, now, parts, recordings, statuses
-from service.model import Archived, Artifact, Checksum, Kind, Provider, Recording, Scope, State
+from service.ledger.tables import MOMENT, artifacts, copies, manifests, now, parts, recordings, statuses
+from service.model import STATUS_RANK, Archived, Artifact, Checksum, Kind, Provider, Recording, Scope, State
 
 _AT_ONCE = 500
+DAY_S = 24 * 3600.0
 
 NOT_OFFERED = "NOT OFFERED"
 """What a recording is called whose file the provider gave to the customer's own storage alone."""
@@ -141,13 +155,20 @@ class View:
             .limit(limit)
         )
         unfinished = artifacts.c.due_at.is_not(None)
-        soonest = lines.where(unfinished).order_by(artifacts.c.expires_at, artifacts.c.id, copies.c.storage)
-        newest = lines.where(~unfinished).order_by(
-            artifacts.c.stored_at.desc().nulls_last(), artifacts.c.id, copies.c.storage
+        open_ones = lines.where(unfinished).order_by(artifacts.c.expires_at, artifacts.c.id, copies.c.storage)
+        # Apart, so that each is read off an index.
+        stored = lines.where(~unfinished, artifacts.c.stored_at.is_not(None)).order_by(
+            artifacts.c.stored_at.desc(), artifacts.c.id, copies.c.storage
         )
-        rows = await self._database.read(
-            lambda connection: [*connection.execute(soonest), *connection.execute(newest)]
+        expired = lines.where(~unfinished, artifacts.c.state == State.EXPIRED).order_by(
+            artifacts.c.expires_at.desc(), artifacts.c.id, copies.c.storage
         )
+
+        def look(connection: Connection) -> list[Row[Any]]:
+            finished = [*connection.execute(stored), *connection.execute(expired)]
+            return [*connection.execute(open_ones), *finished[:limit]]
+
+        rows = await self._database.read(look)
         return [_line(row) for row in rows]
 
     async def known(self, artifact_ids: Collection[str]) -> set[str]:
@@ -169,7 +190,7 @@ class View:
             select(artifacts, recordings.c.app, now().label("now"))
             .join(recordings)
             .where(artifacts.c.due_at.is_not(None), artifacts.c.state != State.EXPIRED, ~safe)
-            .where(artifacts.c.expires_at < now() + within_s)
+            .where(artifacts.c.expires_at < MOMENT + within_s)
             .order_by(artifacts.c.expires_at, artifacts.c.id)
             .limit(limit)
         )
@@ -177,17 +198,21 @@ class View:
         return [Deadline(row.id, row.app, row.expires_at - row.now, row.error) for row in rows]
 
     async def statuses(self) -> dict[str, int]:
-        """How many recordings the provider says are in each status, but for those that it gave links for.
+        """How many recordings of the last 7 days are in each status, but for those with links to files.
 
-        ``NOT OFFERED`` are those that it uploaded to the customer's storage alone.
+        ``NOT OFFERED`` are those that the provider uploaded to the customer's storage alone.
         """
-        by_status = (
-            select(recordings.c.status, func.count())
-            .where(recordings.c.scope == Scope.RECORDING, recordings.c.offered_at.is_(None))
-            .group_by(recordings.c.status)
-        )
-        rows = await self._database.read(lambda connection: connection.execute(by_status).all())
-        return {NOT_OFFERED if status == "UPLOADED" else status: count for status, count in rows}
+        each = [
+            select(literal(status), func.count()).where(
+                recordings.c.scope == Scope.RECORDING,
+                recordings.c.status == status,
+                recordings.c.seen_at > MOMENT - RETENTION_S,
+                recordings.c.offered_at.is_(None),
+            )
+            for status in STATUS_RANK
+        ]
+        rows = await self._database.read(lambda connection: connection.execute(union_all(*each)).all())
+        return {NOT_OFFERED if status == "UPLOADED" else status: count for status, count in rows if count}
 
     async def lost(self, *, limit: int) -> list[Lost]:
         """The recordings that ended as ``ERRORED`` in the last 7 days, the newest first."""
@@ -198,7 +223,8 @@ class View:
             select(recordings, told_at.label("told_at"), now().label("now"))
             .outerjoin(statuses, told)
             .where(recordings.c.scope == Scope.RECORDING, recordings.c.status == "ERRORED")
-            .where(told_at > now() - RETENTION_S)
+            # The first news of a recording is a day older at most, which is how long it may be.
+            .where(told_at > MOMENT - RETENTION_S, recordings.c.seen_at > MOMENT - 2 * RETENTION_S)
             .order_by(told_at.desc(), recordings.c.id)
             .limit(limit)
         )
@@ -206,10 +232,21 @@ class View:
         return [Lost(row.id, row.app, row.title, row.stop_reason, row.now - row.told_at) for row in rows]
 
     async def counts(self) -> dict[State, int]:
-        """How many artifacts are in each state."""
-        by_state = select(artifacts.c.state, func.count()).group_by(artifacts.c.state)
-        rows = await self._database.read(lambda connection: connection.execute(by_state).all())
-        return dict.fromkeys(State, 0) | {State(state): count for state, count in rows}
+        """How many artifacts are in each state; of the archived ones, those of the last 24 hours."""
+        # As a literal, so that the planner sees that the index of these rows serves.
+        unarchived = artifacts.c.state != literal_column(f"'{State.ARCHIVED}'")
+        by_state = select(artifacts.c.state, func.count()).where(unarchived).group_by(artifacts.c.state)
+        archived = select(func.count()).where(
+            artifacts.c.stored_at > MOMENT - DAY_S, artifacts.c.state == State.ARCHIVED
+        )
+
+        def look(connection: Connection) -> dict[State, int]:
+            found = {State(state): count for state, count in connection.execute(by_state)}
+            return (
+                dict.fromkeys(State, 0) | found | {State.ARCHIVED: connection.execute(archived).scalar_one()}
+            )
+
+        return await self._database.read(look)
 
 
 def _scalars(statement: Select[Any], connection: Connection) -> list[str]:

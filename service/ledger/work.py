@@ -4,11 +4,25 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, case, delete, exists, false, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    delete,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from service.errors import LeaseLost
 from service.ledger.database import Database
 from service.ledger.fence import UNHELD, fence, held, lock_recording
+from service.ledger.sharing import next_due
 from service.ledger.tables import artifacts, copies, manifests, now, parts, recordings
 from service.ledger.view import artifact_of, recording_of
 from service.model import Claim, Copy, State
@@ -34,19 +48,10 @@ class Work:
         self._lease_s = lease_s
 
     async def claim(self, limit: int) -> list[Claim]:
-        """Lease up to ``limit`` artifacts that are due and nobody holds, soonest expiry first."""
-        free = or_(artifacts.c.lease_until.is_(None), artifacts.c.lease_until <= now())
-        due = (
-            select(artifacts.c.id)
-            .where(artifacts.c.due_at.is_not(None), artifacts.c.due_at <= now(), free)
-            .order_by(artifacts.c.expires_at, artifacts.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("due")
-        )
+        """Lease up to ``limit`` artifacts that are due and nobody holds: :mod:`~service.ledger.sharing`."""
         leased = (
             update(artifacts)
-            .where(artifacts.c.id.in_(select(due.c.id)))
+            .where(artifacts.c.id.in_(bindparam("ids", expanding=True)))
             .values(
                 owner=self._owner,
                 lease_until=now() + self._lease_s,
@@ -57,8 +62,8 @@ class Work:
         )
 
         def lease(connection: Connection) -> list[Claim]:
-            rows = connection.execute(leased).all()
-            return _claims(connection, rows) if rows else []
+            ids = next_due(connection, limit)
+            return _claims(connection, connection.execute(leased, {"ids": ids}).all()) if ids else []
 
         return sorted(await self._database.write(lease), key=lambda claim: claim.expires_at)
 
@@ -97,13 +102,13 @@ class Work:
         await self._database.write(settle)
 
     async def settle(
-        self, claim: Claim, troubles: Mapping[str, Trouble], *, expired: bool = False
+        self, claim: Claim, troubles: Mapping[str, Trouble], *, expired: bool = False, again: bool = False
     ) -> list[str]:
         """Write how the try went; returns the storages in which the recording's manifest is to be written.
 
         Those are where nothing more of the recording is to come: of artifacts that settle together, at least
         one is told. The claim is still held, until :meth:`finish`. ``expired``: the artifact is gone at the
-        source and stored nowhere.
+        source and stored nowhere. ``again``: where a manifest was written before counts too.
         """
         recording_id = claim.artifact.recording_id
 
@@ -124,7 +129,8 @@ class Work:
             gone = _unannounced(claim) if expired else false()
             state = case((gone, State.EXPIRED.value), else_=_state(State.MOVING))
             fence(connection, claim, state=state, **self._renewed())
-            return _ready(connection, recording_id, expired=expired)
+            # What an expired artifact leaves behind names it, also where all else was archived before.
+            return _ready(connection, recording_id, again=expired or again)
 
         return await self._database.write(settle)
 
@@ -257,7 +263,7 @@ def _state(open_state: State) -> Any:
     )
 
 
-def _ready(connection: Connection, recording_id: str, *, expired: bool) -> list[str]:
+def _ready(connection: Connection, recording_id: str, *, again: bool) -> list[str]:
     siblings = select(artifacts.c.id).where(artifacts.c.recording_id == recording_id)
     living = siblings.where(artifacts.c.state != State.EXPIRED)
     unrouted = living.where(
@@ -266,8 +272,7 @@ def _ready(connection: Connection, recording_id: str, *, expired: bool) -> list[
     )
     if connection.execute(unrouted.limit(1)).first() is not None:
         return []
-    # What an expired artifact leaves behind names it, also where all else was archived before.
-    whole = [State.STORED, State.ARCHIVED] if expired else [State.STORED]
+    whole = [State.STORED, State.ARCHIVED] if again else [State.STORED]
     to_come = select(copies.c.storage).where(
         copies.c.artifact_id.in_(living), copies.c.state == State.WAITING
     )

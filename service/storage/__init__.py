@@ -56,8 +56,8 @@ class Storage(Protocol):
         """End a session that will not be completed, and free its parts. One that is gone is fine."""
         ...
 
-    async def abort_orphans(self, key: str) -> int:
-        """Abort every session open for exactly ``key``, which is certainly ours; returns how many."""
+    async def uploads(self, key: str) -> list[str]:
+        """The ids of the sessions that are open for exactly ``key``."""
         ...
 
     async def put(

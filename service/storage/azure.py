@@ -139,15 +139,12 @@ class AzureStorage:
             await self._staged(upload)
             await self._end(upload.key, upload.id)
 
-    async def abort_orphans(self, key: str) -> int:
-        """See :class:`~service.storage.Storage`. The blocks go as after :meth:`abort`."""
+    async def uploads(self, key: str) -> list[str]:
+        """See :class:`~service.storage.Storage`."""
         try:
-            orphans = open_sessions(await self._blocks(key))
+            return open_sessions(await self._blocks(key))
         except UploadLost:
-            return 0
-        for upload_id in orphans:
-            await self._end(key, upload_id)
-        return len(orphans)
+            return []
 
     async def put(
         self,

@@ -92,9 +92,9 @@ class GcsStorage:
         self._known.discard(upload.id)
         await self._session(upload).sweep()
 
-    async def abort_orphans(self, key: str) -> int:
+    async def uploads(self, key: str) -> list[str]:
         """See :class:`~service.storage.Storage`."""
-        return await GcsSession.sweep_all(self._api, self._prefix, key)
+        return await GcsSession.all_of(self._api, self._prefix, key)
 
     async def put(
         self,

@@ -42,12 +42,11 @@ class GcsSession:
         return cls(api, _sessions(prefix, key) + upload_id)
 
     @staticmethod
-    async def sweep_all(api: GcsApi, prefix: str, key: str) -> int:
-        """Delete every session for exactly this key; returns how many."""
+    async def all_of(api: GcsApi, prefix: str, key: str) -> list[str]:
+        """The ids of all sessions for exactly this key, also of those whose marker is gone."""
         sessions = _sessions(prefix, key)
         found = await api.below(sessions)
-        await _sweep(api, found)
-        return len({each.name.removeprefix(sessions).partition("/")[0] for each in found})
+        return list(dict.fromkeys(each.name.removeprefix(sessions).partition("/")[0] for each in found))
 
     async def begin(self, metadata: Mapping[str, str]) -> None:
         """Put the marker there. It gets no class, and so the one that is the bucket's default."""

@@ -91,22 +91,17 @@ class LocalStorage:
         """See :class:`~service.storage.Storage`."""
         await self._run(lambda: self._temporary(upload.key, upload.id).unlink(missing_ok=True))
 
-    async def abort_orphans(self, key: str) -> int:
+    async def uploads(self, key: str) -> list[str]:
         """See :class:`~service.storage.Storage`."""
 
-        def sweep() -> int:
+        def look() -> list[str]:
             final = self._path(key)
-            temporary = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{16}}\.part")
-            ours = [
-                entry
-                for entry in (final.parent.iterdir() if final.parent.is_dir() else ())
-                if temporary.fullmatch(entry.name)  # not those of a longer name
-            ]
-            for entry in ours:
-                entry.unlink(missing_ok=True)
-            return len(ours)
+            temporary = re.compile(rf"\.{re.escape(final.name)}\.([0-9a-f]{{16}})\.part")
+            entries = final.parent.iterdir() if final.parent.is_dir() else ()
+            # Not those of a longer name.
+            return [found[1] for entry in entries if (found := temporary.fullmatch(entry.name))]
 
-        return await self._run(sweep)
+        return await self._run(look)
 
     async def put(
         self,

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
+from awscrt.checksums import crc64nvme
+
 from service.errors import (
     NameTaken,
     ObjectMissing,
@@ -104,8 +106,11 @@ class S3Storage:
         except (UploadLost, StorageUnavailable, NameTaken):
             # It may have succeeded, now or in a former life: the object itself tells.
             found = await self.stat(upload.key)
-            if found is None or not _is(found, size, checksum, upload.attributes.artifact_id):
+            owner, etag = upload.attributes.artifact_id, _etag_of(parts)
+            if found is None or not await self._is_this(found, size, checksum, owner, etag=etag):
                 raise
+            # It may have come of another session than this one.
+            await self.abort(upload)
             return found
         return await self._confirmed(upload.key, size, checksum, upload.attributes.artifact_id)
 
@@ -113,15 +118,11 @@ class S3Storage:
         """See :class:`~service.storage.Storage`."""
         await self._abort(self._prefix + upload.key, upload.id)
 
-    async def abort_orphans(self, key: str) -> int:
+    async def uploads(self, key: str) -> list[str]:
         """See :class:`~service.storage.Storage`."""
         full_key = self._prefix + key
-        orphans = [
-            upload_id for found_key, upload_id in await self._list_uploads(full_key) if found_key == full_key
-        ]
-        for upload_id in orphans:
-            await self._abort(full_key, upload_id)
-        return len(orphans)
+        found = await self._list_uploads(full_key)
+        return [upload_id for found_key, upload_id in found if found_key == full_key]
 
     async def put(
         self,
@@ -147,7 +148,8 @@ class S3Storage:
                 )
         except NameTaken:
             found = await self.stat(key)
-            if found is None or not _is(found, len(body), checksum, attributes.artifact_id):
+            owner, etag = attributes.artifact_id, hashlib.md5(body, usedforsecurity=False).hexdigest()
+            if found is None or not await self._is_this(found, len(body), checksum, owner, etag=etag):
                 raise
             return found
         return await self._confirmed(key, len(body), checksum, attributes.artifact_id)
@@ -196,6 +198,19 @@ class S3Storage:
         if self._check == "crc64nvme":
             return {"ChecksumCRC64NVME": _base64(checksum.crc64nvme)} | self._algorithm
         return {"ContentMD5": await _md5(body)} if self._check == "md5" else {}
+
+    async def _is_this(
+        self, found: Stored, size: int, checksum: Checksum, artifact_id: str, *, etag: str | None
+    ) -> bool:
+        """Whether an object is the file, for certain; ``etag`` is what it would have without a KMS key."""
+        if not _is(found, size, checksum, artifact_id):
+            return False
+        if found.crc64nvme is not None or _bare(found.etag) == etag:
+            return True
+        crc = 0  # nothing tells but what is in it
+        async for chunk in self.read(found.key):
+            crc = crc64nvme(chunk, crc)
+        return crc == checksum.crc64nvme
 
     def _when_whole(self, **options: Any) -> dict[str, Any]:
         """``options`` where the store verifies the whole object too."""
@@ -274,8 +289,17 @@ def _is(found: Stored, size: int, checksum: Checksum, artifact_id: str) -> bool:
     )
 
 
-def _base64(crc64nvme: int) -> str:
-    return base64.b64encode(crc64nvme.to_bytes(8)).decode()
+def _etag_of(parts: Sequence[Part]) -> str | None:
+    """What S3 makes of the parts' MD5s, which their receipts are unless a KMS key encrypts."""
+    try:
+        digests = b"".join(bytes.fromhex(_bare(part.receipt)) for part in parts)
+    except ValueError:
+        return None
+    return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
+def _base64(checksum: int) -> str:
+    return base64.b64encode(checksum.to_bytes(8)).decode()
 
 
 def _bare(etag: str) -> str:

@@ -5,11 +5,12 @@ import contextlib
 import posixpath
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Self
 
 import asyncssh
 
+from service.enduring import to_its_end
 from service.errors import NameTaken, ObjectMissing, StorageError, StorageMismatch, UploadLost
 from service.model import Attributes, Checksum, Part, Stored, Upload
 from service.storage.config import SftpConfig
@@ -103,16 +104,13 @@ class SftpStorage:
         async with self._connected() as connection:
             await discard(connection, self._temporary(upload.key, upload.id), self._path(upload.key))
 
-    async def abort_orphans(self, key: str) -> int:
+    async def uploads(self, key: str) -> list[str]:
         """See :class:`~service.storage.Storage`."""
-        final = self._path(key)
-        folder, name = posixpath.split(final)
+        folder, name = posixpath.split(self._path(key))
         ours = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}\.part".encode())
         async with self._connected() as connection:
             found = await _names_in(connection, folder or ".", ours)
-            for orphan in found:
-                await discard(connection, posixpath.join(folder, orphan), final)
-        return len(found)
+        return [temporary.split(".")[-2] for temporary in found]
 
     async def put(
         self,
@@ -133,7 +131,7 @@ class SftpStorage:
                     await connection.sync(file)
                 await publish(connection, temporary, final, len(body), checksum, replace=replace)
         except BaseException:
-            await _to_its_end(self._clean_up(temporary, final))
+            await to_its_end(self._clean_up(temporary, final))
             raise
         return _stored(key, len(body), checksum, attributes)
 
@@ -217,18 +215,6 @@ async def _names_in(connection: Connection, folder: str, wanted: re.Pattern[byte
             if wanted.fullmatch(name):
                 found.append(name.decode())
     return found
-
-
-async def _to_its_end(work: Awaitable[None]) -> None:
-    """Wait for ``work`` however often the caller is cancelled meanwhile; then pass that on."""
-    running, cancelled = asyncio.ensure_future(work), None
-    while not running.done():
-        try:
-            await asyncio.wait([running])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
 
 
 def _receipt(checksum: Checksum, *, is_synced: bool) -> str:

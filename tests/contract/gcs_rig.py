@@ -25,7 +25,7 @@ ASKING: Mapping[str, Callable[[Storage], Awaitable[Any]]] = {
     "confirm": lambda storage: storage.confirm(UPLOAD, []),
     "complete": lambda storage: storage.complete(UPLOAD, [], SMALL.checksum),
     "abort": lambda storage: storage.abort(UPLOAD),
-    "abort_orphans": lambda storage: storage.abort_orphans(SMALL.key),
+    "uploads": lambda storage: storage.uploads(SMALL.key),
     "stat": lambda storage: storage.stat(SMALL.key),
     "read": lambda storage: read(storage, SMALL.key),
     "remove": lambda storage: storage.remove(SMALL.key),

@@ -111,6 +111,14 @@ class File:
         )
 
 
+async def abort_all(storage: Storage, key: str) -> int:
+    """Abort what is open for a key; how many there were."""
+    found = await storage.uploads(key)
+    for upload_id in found:
+        await storage.abort(Upload(upload_id, key, PART, None, File().attributes))
+    return len(found)
+
+
 async def read(storage: Storage, key: str) -> bytes:
     """What lies under `key`."""
     return b"".join([bytes(chunk) async for chunk in storage.read(key)])

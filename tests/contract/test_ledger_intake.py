@@ -63,6 +63,7 @@ async def test_news_in_any_order_and_number_ends_the_same(
         "seen_at": 0,
         "offered_at": 0,
         "ask_at": None,
+        "closed_at": None,
     }
     found = [row for row in await ledger.rows("artifacts") if row["recording_id"] == recording_id]
     assert [row["id"] for row in found] == [f"{recording_id}/audio", f"{recording_id}/video"]

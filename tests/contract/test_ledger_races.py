@@ -36,14 +36,14 @@ class Halting(Database):
         self.halted = threading.Event()
         self.going_on = threading.Event()
 
-    async def write(self, work: Callable[[sa.Connection], _T]) -> _T:
+    async def write(self, work: Callable[[sa.Connection], _T], *, within_s: float | None = 60) -> _T:
         def halt(connection: sa.Connection) -> _T:
             answer = work(connection)
             self.halted.set()
             assert self.going_on.wait(30)
             return answer
 
-        return await super().write(halt)
+        return await super().write(halt, within_s=within_s)
 
     async def go_on(self, first: Awaitable[Any], second: Awaitable[Any]) -> tuple[Any, Any]:
         """What both answer, if `second` is begun when `first`, on this database, is all but committed."""

@@ -1,6 +1,6 @@
 """Proves that the reading side tells the same, values and types, on both databases, and what is pruned."""
 
-from service.ledger import Intake, Trouble
+from service.ledger import Pruning, Trouble
 from service.ledger.view import Holding
 from service.model import Archived, Checksum, Kind, Provider, Recording, Scope, State
 from tests.contract.ledgers import (
@@ -223,10 +223,9 @@ async def test_manifests_are_listed_the_oldest_first(ledger: Ledger) -> None:
 
 async def test_old_deliveries_are_forgotten_and_what_they_announced_stays(ledger: Ledger) -> None:
     await ledger.hear(news(Kind.VIDEO), news(Kind.VIDEO))
-    intake = Intake(ledger.database)
 
-    assert await intake.prune(keep_s=3600) == 0
-    assert await intake.prune(keep_s=-1) == 2
+    assert await Pruning(ledger.database).deliveries(keep_s=3600) == 0
+    assert await Pruning(ledger.database).deliveries(keep_s=-1) == 2
 
     assert await ledger.rows("deliveries") == []
     assert len(await ledger.rows("artifacts")) == 1

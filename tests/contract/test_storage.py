@@ -9,7 +9,7 @@ from service.model import Part, Upload
 from service.storage import Storage
 from service.transfer import checksum_of, whole_checksum
 from tests.contract.killed import killed_while_sending
-from tests.contract.places import PART, File, Place, read
+from tests.contract.places import PART, File, Place, abort_all, read
 from tests.doubles.content import Content
 
 FILE = File()
@@ -226,13 +226,13 @@ async def test_orphans_are_aborted_for_exactly_the_key(storage: Storage, place: 
     await File(key="a.mp4").begin(storage)
     kept = [await File(key=key).begin(storage) for key in ("a.mp4.json", "a.mp4x", "a.mp", "b/a.mp4")]
 
-    assert await storage.abort_orphans("a.mp4") == 2
+    assert await abort_all(storage, "a.mp4") == 2
 
     assert place.sessions() == len(kept)
     for upload in kept:
         assert await storage.confirm(upload, []) == set()
-    assert await storage.abort_orphans("a.mp4") == 0
-    assert await storage.abort_orphans("not/there.mp4") == 0
+    assert await abort_all(storage, "a.mp4") == 0
+    assert await abort_all(storage, "not/there.mp4") == 0
 
 
 async def test_orphans_of_a_completed_key_leave_the_file(storage: Storage, place: Place) -> None:
@@ -240,7 +240,7 @@ async def test_orphans_of_a_completed_key_leave_the_file(storage: Storage, place
     await file.store(storage)
     await file.begin(storage)
 
-    assert await storage.abort_orphans(file.key) == 1
+    assert await abort_all(storage, file.key) == 1
 
     assert place.sessions() == 0
     assert await read(storage, file.key) == file.body

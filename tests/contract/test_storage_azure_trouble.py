@@ -21,7 +21,7 @@ from service.storage.azure_blob import checked
 from service.storage.config import AzureConfig
 from service.transfer import checksum_of, whole_checksum
 from tests.contract.place_azure import azurite_place, given
-from tests.contract.places import PART, File, Place, read
+from tests.contract.places import PART, File, Place, abort_all, read
 from tests.doubles.azure_proxy import Answer, AzureProxy, Fault, Operation
 from tests.doubles.azurite import Azurite
 from tests.doubles.ports import free_ports
@@ -36,7 +36,7 @@ ASKING: Mapping[str, Callable[[Storage], Awaitable[Any]]] = {
     "confirm": lambda storage: storage.confirm(UPLOAD, []),
     "complete": lambda storage: storage.complete(UPLOAD, [], Checksum(0, 0)),
     "abort": lambda storage: storage.abort(UPLOAD),
-    "abort_orphans": lambda storage: storage.abort_orphans(FILE.key),
+    "uploads": lambda storage: storage.uploads(FILE.key),
     "stat": lambda storage: storage.stat(FILE.key),
     "read": lambda storage: read(storage, FILE.key),
     "remove": lambda storage: storage.remove(FILE.key),
@@ -139,7 +139,7 @@ async def test_the_permissions_r_and_w_are_enough(azurite: Azurite, place: Place
     async with signed(azurite, place, azurite.sas(str(place.config["bucket"]), "rw")).open() as storage:
         gone = await FILE.begin(storage)
         await storage.abort(gone)
-        assert await storage.abort_orphans(FILE.key) == 0
+        assert await abort_all(storage, FILE.key) == 0
         await FILE.store(storage)
         await File(10, key="call.mp4.json").put(storage, replace=True)
 

@@ -17,7 +17,7 @@ from service.model import Checksum
 from service.transfer import whole_checksum
 from tests.contract.gcs_rig import ASKING, SMALL, final, rig
 from tests.contract.place_gcs import gcs_place
-from tests.contract.places import File, read
+from tests.contract.places import File, abort_all, read
 from tests.doubles.fake_gcs import FakeGcs
 from tests.doubles.google_front import Fault, GoogleFront, How
 from tests.doubles.ports import free_ports
@@ -119,7 +119,7 @@ async def test_a_crash_before_the_parts_are_deleted_leaves_nothing_for_a_new_upl
             await it.complete(upload, parts)
         it.google.faults.clear()
 
-        assert await it.storage.abort_orphans("call.mp4") == 1
+        assert await abort_all(it.storage, "call.mp4") == 1
 
         assert it.place.sessions() == 1
         assert await it.storage.confirm(other, []) == set()
@@ -180,7 +180,7 @@ async def test_a_bucket_that_keeps_everything_keeps_the_parts_too_and_the_file_i
     [
         ("storage.objects.create", "objectUser", ["begin", "put", "complete"]),
         ("storage.objects.get", "objectUser", ["stat", "read", "put_part"]),
-        ("storage.objects.list", "objectUser", ["confirm", "abort", "abort_orphans"]),
+        ("storage.objects.list", "objectUser", ["confirm", "abort", "uploads"]),
         ("storage.objects.delete", "objectUser", ["remove", "complete"]),
         ("storage.objects.setRetention", "objectAdmin", ["put", "complete"]),
     ],

@@ -5,7 +5,7 @@ import pytest
 from service.errors import NameTaken, ObjectMissing
 from service.storage import Storage
 from tests.contract.conftest import PLACES
-from tests.contract.places import PART, File, Place, read
+from tests.contract.places import PART, File, Place, abort_all, read
 
 DESCRIBING = [name for name in PLACES if not name.startswith(("local", "sftp"))]
 """The places where an object carries something beside its bytes."""
@@ -143,7 +143,7 @@ async def test_any_odd_key_holds_its_own_file_in_parts(storage: Storage, place: 
     files = [File(100 + seed, key=key, seed=seed) for seed, key in enumerate(KEYS)]
     for file in files:
         await file.begin(storage)
-        assert await storage.abort_orphans(file.key) == 1, file.key
+        assert await abort_all(storage, file.key) == 1, file.key
         assert (await file.store(storage)).key == file.key
 
     assert place.sessions() == 0

@@ -15,7 +15,7 @@ from service.model import Stored
 from service.storage import Storage
 from service.transfer import whole_checksum
 from tests.contract.place_s3 import s3_place, virtual_place
-from tests.contract.places import PART, File, Place, read
+from tests.contract.places import PART, File, Place, abort_all, read
 from tests.doubles.object_store import S3Endpoint
 from tests.doubles.servers import Moto, SeaweedFS
 from tests.doubles.store_proxy import Fault, FaultyStore
@@ -260,7 +260,7 @@ async def test_orphans_are_aborted_beyond_a_page_of_a_thousand(seaweedfs: Seawee
 
         await asyncio.gather(*(lane() for _ in range(16)))
 
-        assert await storage.abort_orphans(FILE.key) == 1003
+        assert await abort_all(storage, FILE.key) == 1003
     assert place.sessions() == 0
 
 

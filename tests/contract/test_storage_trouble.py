@@ -28,7 +28,7 @@ ASKING: Mapping[str, Callable[[Storage], Awaitable[Any]]] = {
     "confirm": lambda storage: storage.confirm(UPLOAD, []),
     "complete": lambda storage: storage.complete(UPLOAD, [], FILE.checksum),
     "abort": lambda storage: storage.abort(UPLOAD),
-    "abort_orphans": lambda storage: storage.abort_orphans(FILE.key),
+    "uploads": lambda storage: storage.uploads(FILE.key),
     "stat": lambda storage: storage.stat(FILE.key),
     "read": lambda storage: read(storage, FILE.key),
 }

@@ -246,8 +246,8 @@ class Odd(LocalStorage):
             raise StorageUnavailable("gone")
         await super().remove(key)
 
-    async def abort_orphans(self, key: str) -> int:
-        return 0 if self.oddity == "lists no uploads" else await super().abort_orphans(key)
+    async def uploads(self, key: str) -> list[str]:
+        return [] if self.oddity == "lists no uploads" else await super().uploads(key)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ async def screen(ledger: Path) -> AsyncIterator[Screen]:
 async def test_an_empty_ledger_says_so(screen: Screen) -> None:
     text = await screen.text()
 
-    assert text.startswith("0 waiting 0 moving 0 stored 0 archived 0 expired")
+    assert text.startswith("0 waiting 0 moving 0 stored 0 archived in 24 h 0 expired")
     assert "Nothing is to be archived yet" in text
     for word in ("errored", "recordings without a file", "less than 24 h"):
         assert word not in text
@@ -89,7 +89,7 @@ async def test_every_state_is_counted_and_shown(screen: Screen) -> None:
 
     text = await screen.text()
 
-    assert text.startswith("1 waiting 2 moving 1 stored 1 archived 1 expired")
+    assert text.startswith("1 waiting 2 moving 1 stored 1 archived in 24 h 1 expired")
     assert "gone.video is gone at the source and was not stored" in text
     assert "waits for the recording's other files, then for the manifest" in text
     for name in ("done.video", "half.video", "half.audio", "moving.video", "fresh.video"):

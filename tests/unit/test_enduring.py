@@ -2,19 +2,11 @@
 
 import asyncio
 import contextlib
-from typing import cast
 
 from structlog.testing import capture_logs
 
-from service.assembly import Assembly
-from service.ledger import Database
-from service.settings import Settings
-from service.telemetry import Metrics
+from service.enduring import kept_up
 from tests.unit.moving import at_once
-
-
-def assembly(resources: contextlib.AsyncExitStack) -> Assembly:
-    return Assembly(cast("Settings", None), cast("Database", None), Metrics(), resources)
 
 
 def test_a_job_that_breaks_off_is_begun_again_and_said() -> None:
@@ -28,7 +20,7 @@ def test_a_job_that_breaks_off_is_begun_again_and_said() -> None:
             raise ZeroDivisionError("ours")
 
         async with contextlib.AsyncExitStack() as resources:
-            assembly(resources).keep_up(job)
+            kept_up(resources, job)
             await asyncio.sleep(190)
         return began
 
@@ -57,7 +49,7 @@ def test_it_ends_with_the_process_also_in_its_pause() -> None:
 
         async with contextlib.AsyncExitStack() as resources:
             for each in (job, broken):
-                assembly(resources).keep_up(each)
+                kept_up(resources, each)
             await asyncio.sleep(1)
         assert len(asyncio.all_tasks()) == 1
         return told

@@ -1,0 +1,77 @@
+"""What the ledger may forget: old deliveries, and how old files were archived; never that they were."""
+
+from functools import partial
+
+from sqlalchemy import Connection, delete, exists, or_, select, update
+
+from service.ledger.database import Database
+from service.ledger.tables import MOMENT, artifacts, copies, deliveries, now, parts, recordings, statuses
+from service.model import State
+
+_AT_ONCE = 1000
+
+
+class Pruning:
+    """Forgets, a little in each transaction, so that nobody waits for it for long."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def deliveries(self, *, keep_s: float) -> int:
+        """Forget deliveries older than ``keep_s``; returns how many. What they announced stays."""
+        old = (
+            select(deliveries.c.number)
+            .where(deliveries.c.received_at < MOMENT - keep_s)
+            .order_by(deliveries.c.received_at)
+            .limit(_AT_ONCE)
+        )
+        forgotten = delete(deliveries).where(deliveries.c.number.in_(old))
+        total = 0
+        while count := await self._database.write(lambda connection: connection.execute(forgotten).rowcount):
+            total += count
+        return total
+
+    async def files(self, *, keep_s: float) -> int:
+        """Forget the files of recordings of which all were archived before ``keep_s``; how many recordings.
+
+        The recording stays, as closed: news of it brings nothing any more. Its manifests stay known too.
+        """
+        total = 0
+        while count := await self._database.write(partial(_close, keep_s)):
+            total += count
+        return total
+
+
+def _close(keep_s: float, connection: Connection) -> int:
+    sibling = artifacts.alias()
+    # An expired one has no time of its own; the others of its recording have.
+    needed = exists().where(
+        sibling.c.recording_id == artifacts.c.recording_id,
+        or_(
+            sibling.c.state.not_in([State.ARCHIVED, State.EXPIRED]),
+            sibling.c.stored_at >= MOMENT - keep_s,
+            sibling.c.due_at.is_not(None),
+        ),
+    )
+    old = (
+        select(artifacts.c.recording_id)
+        .where(artifacts.c.stored_at < MOMENT - keep_s, ~needed)
+        .order_by(artifacts.c.stored_at)
+        .limit(_AT_ONCE)
+    )
+    found = sorted(set(connection.execute(old).scalars()))
+    if not found:
+        return 0
+    # In the order in which everybody locks. What has become open meanwhile is left for the next time.
+    theirs = recordings.c.id.in_(found)
+    connection.execute(select(recordings.c.id).where(theirs).order_by(recordings.c.id).with_for_update())
+    still = set(connection.execute(old.where(artifacts.c.recording_id.in_(found))).scalars())
+    files = select(artifacts.c.id).where(artifacts.c.recording_id.in_(still))
+    for table in (parts, copies):
+        connection.execute(delete(table).where(table.c.artifact_id.in_(files)))
+    connection.execute(delete(artifacts).where(artifacts.c.recording_id.in_(still)))
+    connection.execute(delete(statuses).where(statuses.c.recording_id.in_(still)))
+    connection.execute(
+        update(recordings).where(recordings.c.id.in_(still)).values(closed_at=now(), ask_at=None)
+    )
+    return len(still)
