@@ -1,7 +1,7 @@
 """One artifact, from its claim to its manifests. Every step may run twice."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -35,6 +35,8 @@ from service.telemetry import Metrics
 from service.transfer import Target, checksum_of
 
 _HURRY_S = 24 * 3600.0
+_DOUBTS = 30
+_DOUBT_S = 2.0
 
 log = structlog.get_logger()
 
@@ -56,6 +58,7 @@ class Archivist:
     from_provider: bool
     metrics: Metrics
     jitter: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def archive(self, claim: Claim) -> None:
         """Store every copy that is due, and write the manifests of which this was the last; end the claim.
@@ -76,8 +79,8 @@ class Archivist:
             await self.mover.store(claim, targets)
         except (SourceError, ProviderError) as error:
             failure = error  # what is stored by now gets its manifest nevertheless
-        # One that had nothing to do may have been cut off between the manifest and its note.
-        await self._conclude(claim, targets, again=not targets)
+        # A former claim may have been cut off between a manifest and its note.
+        await self._conclude(claim, targets, again=not targets or claim.epoch > 1)
         if failure is not None:
             raise failure
         await self.work.finish(claim)
@@ -188,7 +191,8 @@ class Archivist:
         is_settled = False
         try:
             while not is_settled:
-                holding, key, _ = await self._put_manifest(claim, destination)
+                # To its end: were it cancelled, it could still come, and after what makes it good.
+                holding, key, _ = await to_its_end(self._put_manifest(claim, destination))
                 ids = {entry.artifact_id for entry in holding.archived}
                 is_settled = await self.work.manifest_written(
                     claim, destination.name, key=key, artifact_ids=ids
@@ -207,12 +211,13 @@ class Archivist:
 
     async def _make_good(self, claim: Claim, destination: Destination) -> None:
         """Have the manifest say what the ledger says, as someone who may no longer change the ledger."""
-        is_changed = True
-        try:
-            while is_changed:
-                _, _, is_changed = await self._put_manifest(claim, destination)
-        except ArchiverError as error:
-            log.warning("manifest_in_doubt", storage=destination.name, error=str(error))
+        for _ in range(_DOUBTS):
+            try:
+                if not (await self._put_manifest(claim, destination))[2]:
+                    return
+            except ArchiverError as error:
+                log.warning("manifest_in_doubt", storage=destination.name, error=str(error))
+                await self.sleep(_DOUBT_S)
 
     async def _put_manifest(self, claim: Claim, destination: Destination) -> tuple[Holding, str, bool]:
         """Put the manifest there if another lies there: what it says, its key, and whether it was put."""

@@ -61,6 +61,7 @@ class Assembly:
 
     async def worker(self, apis: Mapping[str, ProviderApi], draining: asyncio.Event) -> Worker:
         """The worker with all that it needs, every storage opened. Raises what opening one does."""
+        at_once = self.settings.parts_in_flight * self.settings.artifacts_in_flight
 
         async def opened(name: str) -> Destination | None:
             config = self.settings.routing.config(name)
@@ -69,9 +70,7 @@ class Assembly:
             return Destination(
                 name,
                 await open_storage(config),
-                gate=Gate(
-                    self.settings.parts_in_flight * self.settings.artifacts_in_flight, clock=time.monotonic
-                ),
+                gate=Gate(at_once, clock=time.monotonic),
                 clock=time.monotonic,
                 sleep=asyncio.sleep,
                 jitter=random.random,
@@ -80,7 +79,7 @@ class Assembly:
         destinations = Destinations(opened)
         self.resources.push_async_callback(destinations.close)
         await destinations.open(self.settings.storages)
-        source = Source(Guard(self.settings.source_hosts), jitter=random.random)
+        source = Source(Guard(self.settings.source_hosts), jitter=random.random, at_once=at_once)
         self.resources.push_async_callback(source.close)
         work = Work(self.database, owner=_owner(), lease_s=self.settings.lease_seconds)
         progress = Progress(self.database, lease_s=self.settings.lease_seconds)

@@ -98,6 +98,10 @@ class SourceUnavailable(SourceError):
     """The source cannot be read now."""
 
 
+class SourceThrottled(SourceUnavailable):
+    """The source asks for fewer requests."""
+
+
 class SourceRefused(SourceError):
     """The source refuses the link."""
 

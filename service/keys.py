@@ -16,6 +16,7 @@ from service.signature import KEY_URLS, FetchedKeys, PinnedKeys, load_keys
 
 _FETCH_S = 2.0
 _LIMIT = 64 * 1024
+_TRUST = "if that address's certificate is not from a public authority, name that in SSL_CERT_FILE"
 
 log = structlog.get_logger()
 
@@ -73,7 +74,10 @@ async def fetch_key(session: aiohttp.ClientSession, url: str) -> KeyAnswer:
                     raise KeyUnavailable("the key document is too large")
             return KeyAnswer(document, _told_at(response.headers))
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise KeyUnavailable(f"the key's address cannot be read ({type(error).__name__})") from error
+        mend = _TRUST if isinstance(error, aiohttp.ClientSSLError) else ""
+        raise KeyUnavailable(
+            f"the key's address cannot be read ({type(error).__name__})", mend=mend
+        ) from error
 
 
 def _told_at(headers: Mapping[str, str]) -> float | None:

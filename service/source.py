@@ -3,18 +3,22 @@
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
 from yarl import URL
 
+from service.budget import Gate
 from service.errors import (
     SourceChanged,
     SourceError,
     SourceGone,
     SourceRefused,
+    SourceThrottled,
     SourceUnavailable,
 )
 from service.guard import Guard, GuardedResolver
@@ -47,7 +51,10 @@ class Identity:
 
 
 class Source:
-    """Opens links. ``sleep`` and ``jitter`` (random in [0, 1)) are given for the pauses between tries."""
+    """Opens links. ``sleep`` and ``jitter`` (random in [0, 1)) are given for the pauses between tries.
+
+    ``clock`` counts monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -55,10 +62,18 @@ class Source:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
         stall_s: float = 30.0,
+        at_once: int = 256,
     ) -> None:
-        """``stall_s``: a connection that gives nothing for so long counts as dropped."""
+        """``stall_s``: a connection that gives nothing for so long counts as dropped.
+
+        ``at_once``: how many ranges of one host are read at once; fewer while it asks for less.
+        """
         self._guard = guard
+        self._clock = clock
+        self._at_once = at_once
+        self._gates: dict[str, Gate] = {}
         self._sleep = sleep
         self._jitter = jitter
         self._session = aiohttp.ClientSession(
@@ -98,6 +113,17 @@ class Source:
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
+
+    def now(self) -> float:
+        """The clock's monotonic seconds."""
+        return self._clock()
+
+    def gate(self, link: str) -> Gate:
+        """What bounds the requests to the link's host."""
+        host = URL(link, encoded=True).host or ""
+        if host not in self._gates:
+            self._gates[host] = Gate(self._at_once, clock=self._clock)
+        return self._gates[host]
 
     async def _asked(self, link: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """The answer to a GET, asked again while the source is unavailable, up to the limit."""
@@ -142,12 +168,17 @@ class Opened:
         self._link = link
         self._first: aiohttp.ClientResponse | None = response
         self._start = start
+        self._gate = source.gate(link)
         self.ranged = response.status == 206
         counted = response.status in (206, 416)
         size = _content_range(response)[1] if counted else response.content_length
         self.identity = Identity(size, response.headers.get("ETag"))
         # Without a length and without chunks an end cannot be told from a cut.
         self.end_is_certain = size is not None or "Transfer-Encoding" in response.headers
+
+    def place(self) -> AbstractAsyncContextManager[object]:
+        """A place for one :meth:`read_into`, among all that read from the same host."""
+        return self._gate.request()
 
     async def read_into(self, start: int, view: memoryview) -> None:
         """Fill ``view`` with the bytes from ``start`` on; a dropped connection goes on at its byte.
@@ -157,7 +188,7 @@ class Opened:
         """
         got = attempts = 0
         while got < len(view):
-            before = got
+            before, began_at = got, self._source.now()
             try:
                 async with self._range(start + got, start + len(view) - 1) as response:
                     async for chunk in _chunks(response):
@@ -168,8 +199,11 @@ class Opened:
                 if got < len(view):
                     raise SourceUnavailable(f"it stopped after {got} of {len(view)} bytes")
             except SourceUnavailable as error:
+                if isinstance(error, SourceThrottled):
+                    self._gate.narrow(began_at)
                 attempts = attempts + 1 if got == before else 1
                 await self._source.pause(error, attempts)
+        self._gate.widen()
 
     async def stream(self, size: int) -> AsyncGenerator[memoryview, None]:
         """The whole file in pieces of at most ``size`` bytes, from its first byte. Once only.
@@ -250,8 +284,9 @@ def _accepted(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
         raise SourceRefused(detail)
     if status in (404, 410):
         raise SourceGone(detail)
-    retry_after = response.headers.get("Retry-After", "")
-    raise SourceUnavailable(detail, retry_after_s=float(retry_after) if retry_after.isdecimal() else None)
+    told = response.headers.get("Retry-After", "")
+    family = SourceThrottled if status in (429, 503) else SourceUnavailable
+    raise family(detail, retry_after_s=float(told) if told.isdecimal() else None)
 
 
 def _content_range(response: aiohttp.ClientResponse) -> tuple[tuple[int, int] | None, int | None]:

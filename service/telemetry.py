@@ -34,7 +34,8 @@ class Redaction:
         if isinstance(value, str):
             for secret in self._secrets:
                 value = value.replace(secret, "***")
-            return _USERINFO.sub(r"\1***@", _QUERY.sub(r"\1?***", value))
+            # Most texts are no links, and lines are many.
+            return _USERINFO.sub(r"\1***@", _QUERY.sub(r"\1?***", value)) if "://" in value else value
         if isinstance(value, Mapping):
             return {self._masked(str(key)): self._masked(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
@@ -49,7 +50,6 @@ def configure_logging(*, level: str, form: str, secrets: Sequence[str] = ()) -> 
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _failure,
         Redaction(secrets),
@@ -60,15 +60,20 @@ def configure_logging(*, level: str, form: str, secrets: Sequence[str] = ()) -> 
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*shared, renderer],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     output = logging.StreamHandler(sys.stderr)
     output.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-            foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), _message, *shared],
+            foreign_pre_chain=[
+                structlog.stdlib.PositionalArgumentsFormatter(),
+                structlog.stdlib.add_logger_name,
+                _message,
+                *shared,
+            ],
         )
     )
     root = logging.getLogger()

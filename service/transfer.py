@@ -116,12 +116,15 @@ class Transfer:
             if (number := next((number for number in numbers if lacking(number)), None)) is None:
                 return False
             start = (number - 1) * part_size
-            # Of one size all, the last one too: then the next part finds memory that is there.
-            async with self.budget.buffer(part_size) as memory:
-                if self.draining.is_set():
-                    return False
-                view = memory[: size - start]
-                await opened.read_into(start, view)
+            async with contextlib.AsyncExitStack() as held:
+                # The place comes first: who waits for a host that is slow takes no memory from the others.
+                async with opened.place():
+                    # Of one size all, the last one too: then the next part finds memory that is there.
+                    memory = await held.enter_async_context(self.budget.buffer(part_size))
+                    if self.draining.is_set():
+                        return False
+                    view = memory[: size - start]
+                    await opened.read_into(start, view)
                 await self._store(lacking(number), number, view)
             return True
 

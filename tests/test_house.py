@@ -42,10 +42,10 @@ STOREYS = [
     "service.manifests",
     "service.transfer",
     "service.destination",
-    "service.budget",
     "service.sibling",
     "service.source",
     "service.guard",
+    "service.budget",
     "service.ledger",
     "service.manifest",
     "service.storage.azure",
@@ -157,7 +157,9 @@ def test_every_dependency_is_pinned_with_hashes_and_without_an_address() -> None
     names = set(re.findall(r"^([a-z0-9_.-]+)==\S+.*\\$", pinned, re.MULTILINE))
     assert {re.split(r"[\[><=]", requirement)[0].lower() for requirement in wanted} <= names
     assert "://" not in pinned
-    for requirement in re.split(r"\n(?=[a-z])", pinned.strip()):
+    for requirement in re.split(r"\n(?! )", pinned.strip()):
+        assert re.match(r"[a-z0-9_.-]+==[^\s;]+( ; .+)? \\\n", requirement), requirement
+        assert all(re.match(r" +--hash=sha256:|  +# ", line) for line in requirement.splitlines()[1:])
         assert "--hash=sha256:" in requirement
 
 

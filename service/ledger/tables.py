@@ -19,11 +19,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    select,
     text,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 
 metadata = MetaData(
     naming_convention={
@@ -79,6 +78,14 @@ recordings = Table(
     # When the rows of its files were pruned, which were all archived; NULL: they are there.
     Column("closed_at", Double),
     Index("recordings_status", "scope", "status", "seen_at"),
+    Index(
+        "recordings_unoffered",
+        "scope",
+        "status",
+        "seen_at",
+        sqlite_where=text("offered_at IS NULL"),
+        postgresql_where=text("offered_at IS NULL"),
+    ),
     Index(
         "recordings_ask",
         "ask_at",
@@ -146,6 +153,7 @@ artifacts = Table(
     Index(
         "artifacts_open",
         "state",
+        "expires_at",
         sqlite_where=text("state <> 'archived'"),
         postgresql_where=text("state <> 'archived'"),
     ),
@@ -215,11 +223,12 @@ duties = Table(
 )
 
 
-class now(ColumnElement[float]):  # noqa: N801 - reads as the SQL function that it is
+class now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function that it is
     """The database's clock, in seconds since the epoch: one clock for all pods, however theirs are set."""
 
+    name = "now"
     type = Double()
-    inherit_cache = True
+    inherit_cache = True  # statements with it are compiled once
 
 
 @compiles(now, "sqlite")
@@ -232,5 +241,24 @@ def _now_postgresql(element: now, compiler: Any, **options: Any) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 
-MOMENT = select(now()).scalar_subquery()
-"""The same, read once a statement: so a condition with it may bound a scan of an index."""
+class _moment(FunctionElement[float]):  # noqa: N801 - likewise
+    name = "moment"
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(_moment, "sqlite")
+def _moment_sqlite(element: _moment, compiler: Any, **options: Any) -> str:
+    return "(SELECT (julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(_moment, "postgresql")
+def _moment_postgresql(element: _moment, compiler: Any, **options: Any) -> str:
+    return "CAST(extract(epoch FROM statement_timestamp()) AS DOUBLE PRECISION)"
+
+
+MOMENT = _moment()
+"""The same, read once a statement: so a condition with it may bound a scan of an index.
+
+The planner of PostgreSQL also sees how much that leaves, and does not read a whole table instead.
+"""

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Select,
     and_,
     cast,
-    exists,
     func,
     literal,
     literal_column,
@@ -160,7 +159,7 @@ class View:
         stored = lines.where(~unfinished, artifacts.c.stored_at.is_not(None)).order_by(
             artifacts.c.stored_at.desc(), artifacts.c.id, copies.c.storage
         )
-        expired = lines.where(~unfinished, artifacts.c.state == State.EXPIRED).order_by(
+        expired = lines.where(_UNARCHIVED, artifacts.c.state == State.EXPIRED, ~unfinished).order_by(
             artifacts.c.expires_at.desc(), artifacts.c.id, copies.c.storage
         )
 
@@ -183,13 +182,17 @@ class View:
 
     async def deadlines(self, *, within_s: float, limit: int) -> list[Deadline]:
         """Those that the provider deletes within this time and that are stored nowhere, the soonest first."""
-        safe = exists().where(
-            copies.c.artifact_id == artifacts.c.id, copies.c.state.in_([State.STORED, State.ARCHIVED])
+        # Counted, since for a NOT EXISTS PostgreSQL may read all copies that there are.
+        safe = (
+            select(func.count())
+            .where(copies.c.artifact_id == artifacts.c.id, copies.c.state.in_([State.STORED, State.ARCHIVED]))
+            .scalar_subquery()
         )
+        told = (artifacts.c.id, artifacts.c.expires_at, artifacts.c.error, recordings.c.app)
         soonest = (
-            select(artifacts, recordings.c.app, now().label("now"))
+            select(*told, now().label("now"))
             .join(recordings)
-            .where(artifacts.c.due_at.is_not(None), artifacts.c.state != State.EXPIRED, ~safe)
+            .where(artifacts.c.due_at.is_not(None), artifacts.c.state != State.EXPIRED, safe == 0)
             .where(artifacts.c.expires_at < MOMENT + within_s)
             .order_by(artifacts.c.expires_at, artifacts.c.id)
             .limit(limit)
@@ -233,9 +236,7 @@ class View:
 
     async def counts(self) -> dict[State, int]:
         """How many artifacts are in each state; of the archived ones, those of the last 24 hours."""
-        # As a literal, so that the planner sees that the index of these rows serves.
-        unarchived = artifacts.c.state != literal_column(f"'{State.ARCHIVED}'")
-        by_state = select(artifacts.c.state, func.count()).where(unarchived).group_by(artifacts.c.state)
+        by_state = select(artifacts.c.state, func.count()).where(_UNARCHIVED).group_by(artifacts.c.state)
         archived = select(func.count()).where(
             artifacts.c.stored_at > MOMENT - DAY_S, artifacts.c.state == State.ARCHIVED
         )
@@ -247,6 +248,10 @@ class View:
             )
 
         return await self._database.read(look)
+
+
+_UNARCHIVED = artifacts.c.state != literal_column(f"'{State.ARCHIVED}'")
+"""With the state as a literal: so the planner sees that the index of these rows serves."""
 
 
 def _scalars(statement: Select[Any], connection: Connection) -> list[str]:

@@ -1,6 +1,7 @@
 """The client of the S3 API: how it asks, and whose credentials it signs with."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aioboto3
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentials
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 
 from service.storage.config import S3Config
@@ -29,7 +31,7 @@ async def open_client(config: S3Config, resources: AsyncExitStack) -> "S3Client"
     named = config.access_key is not None
     asking = AioSession() if named else _EnvironmentSession()
     # What the chain asks for credentials has finite time-outs and no retries of its own either.
-    asking.set_default_client_config(AioConfig(connect_timeout=10, read_timeout=20, retries=_ONE_ATTEMPT))
+    asking.set_default_client_config(_Config(connect_timeout=10, read_timeout=20, retries=_ONE_ATTEMPT))
     with translated():
         session = aioboto3.Session(
             aws_access_key_id=_text(config.access_key),
@@ -43,9 +45,9 @@ async def open_client(config: S3Config, resources: AsyncExitStack) -> "S3Client"
         )
 
 
-def _options(config: S3Config) -> AioConfig:
+def _options(config: S3Config) -> "_Config":
     encrypted = (config.endpoint or "https").startswith("https")
-    return AioConfig(
+    return _Config(
         signature_version="s3v4",
         retries=_ONE_ATTEMPT,
         connect_timeout=10,
@@ -61,6 +63,32 @@ def _options(config: S3Config) -> AioConfig:
             "payload_signing_enabled": not encrypted and config.check == "none",
         },
     )
+
+
+class _Verified(AIOHTTPSession):
+    """The SDK's connections, which alone take any host's certificate, and behind a proxy anybody's at all."""
+
+    def _get_ssl_context(self) -> ssl.SSLContext:
+        context: ssl.SSLContext = super()._get_ssl_context()  # type: ignore[misc]  # its stubs lack it
+        context.check_hostname = True
+        return context
+
+    def _setup_proxy_ssl_context(self, proxy_url: str) -> ssl.SSLContext:
+        own: ssl.SSLContext | None = super()._setup_proxy_ssl_context(proxy_url)  # type: ignore[misc]  # likewise
+        return own or self._get_ssl_context()
+
+
+class _Config(AioConfig):
+    """A config that keeps these connections, also when the SDK merges it with another."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(http_session_cls=_Verified, **options)
+
+    def merge(self, other_config: Any) -> Any:
+        """Both in one."""
+        merged: Any = super().merge(other_config)
+        merged.http_session_cls = _Verified
+        return merged
 
 
 class _EnvironmentSession(AioSession):

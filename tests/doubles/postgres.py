@@ -30,7 +30,9 @@ class Postgres:
     once. It listens on TCP, as in production, and trusts everybody on loopback.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_durable: bool = False) -> None:
+        """``is_durable``: flush each commit to the disk after all."""
+        self._flushes = "on" if is_durable else "off"
         self._directory = Path()
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,9 +93,9 @@ class Postgres:
             "port": str(self._port),
             "unix_socket_directories": "",
             "max_connections": "200",
-            "fsync": "off",
-            "synchronous_commit": "off",
-            "full_page_writes": "off",
+            "fsync": self._flushes,
+            "synchronous_commit": self._flushes,
+            "full_page_writes": self._flushes,
         }
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self._directory / "log").open("wb") as log:

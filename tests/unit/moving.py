@@ -1,8 +1,9 @@
 """A transfer between a source and storages in memory, whose every step a test may hold."""
 
 import asyncio
+import contextlib
 import selectors
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -39,6 +40,10 @@ class Reading:
         self._body = body
         self._chunk = chunk
         self._hook = hook
+
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        yield
 
     async def read_into(self, start: int, view: memoryview) -> None:
         self.reads.append(start)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.server import HEAD_LIMIT, Server, listen
+from service.server import FIELDS, HEAD_LIMIT, PIPELINE, Server, listen
 from tests.doubles.sender import Sender
 from tests.unit.public_port import PublicPort, Stage, receiving
 
@@ -108,6 +108,102 @@ async def test_a_head_of_many_fields_below_the_limit_is_taken(port: PublicPort, 
         for piece in delivery(sender, b'{"event":"meeting.ended"}', *fields):
             await wire.send(piece)
         assert await wire.status() == 200
+
+
+async def test_a_head_that_comes_whole_has_the_same_limits(port: PublicPort) -> None:
+    for fields in (
+        b"X: y\r\n" * FIELDS,
+        b"X: %s\r\n" % (b"y" * HEAD_LIMIT),
+        b"X%s: y\r\n" % (b"x" * HEAD_LIMIT),
+    ):
+        async with port.wire() as wire:
+            await wire.send(HEALTH[:-2] + fields + b"\r\n")
+            assert (await wire.rest()).startswith((b"HTTP/1.1 400 ", b""))
+    async with port.wire() as wire:
+        await wire.send(HEALTH[:-2] + b"X: y\r\n" * (FIELDS - 1) + b"\r\n")
+        assert await wire.status() == 200
+
+
+async def test_requests_sent_without_waiting_are_limited(port: PublicPort) -> None:
+    async with port.wire() as wire:
+        await wire.send(HEALTH * (PIPELINE + 1))
+        assert [await wire.status() for _ in range(PIPELINE + 1)] == [200] * (PIPELINE + 1)
+    async with port.wire() as wire:
+        await wire.send(HEALTH * 1000)
+        assert (await wire.rest()).count(b"HTTP/1.1 200 ") <= PIPELINE + 1
+
+
+async def test_fields_after_a_body_in_chunks_are_not_taken_for_the_heads(
+    port: PublicPort, sender: Sender
+) -> None:
+    body = b'{"event":"meeting.ended"}'
+    first, second = delivery(sender, body)
+    head = (first + second).replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
+    chunks = b"%x\r\n%s\r\n0\r\n" % (len(body), body)
+    signed = head[: -len(body)]
+    unsigned = signed.replace(b"dyte-signature", b"x-signature")
+    signature = b"dyte-signature: " + sender.headers(body)["dyte-signature"].encode()
+    for begin, end, status in ((signed, b"", 200), (signed, signature, 200), (unsigned, signature, 401)):
+        async with port.wire() as wire:
+            # All at once, so that the end has come before anybody looks at the head.
+            await wire.send(begin + chunks + (end + b"\r\n" if end else b"") + b"\r\n")
+            assert await wire.status() == status
+    async with port.wire() as wire:
+        await wire.send(signed + chunks + b"X: y\r\n" * FIELDS + b"\r\n")
+        assert b"HTTP/1.1 200 " not in await wire.rest()
+
+
+async def test_whoever_keeps_the_server_waiting_the_longest_makes_room(
+    monkeypatch: pytest.MonkeyPatch, port: PublicPort, sender: Sender
+) -> None:
+    monkeypatch.setattr("service.server.CONNECTIONS", 3)
+    first, second = delivery(sender, b'{"event":"meeting.ended"}')
+    async with contextlib.AsyncExitStack() as open_wires:
+        wires = [await open_wires.enter_async_context(port.wire()) for _ in range(3)]
+        idle, headless, bodiless = wires
+        await idle.send(HEALTH)
+        assert await idle.status() == 200
+        await headless.send(HEALTH[:-2])
+        await bodiless.send(first + second[:-1])
+        for _ in range(2):  # the server has taken notice of all three
+            await idle.send(HEALTH)
+            assert await idle.status() == 200
+        for gone in (headless, bodiless, idle):
+            newest = await open_wires.enter_async_context(port.wire())
+            await newest.send(HEALTH)
+            assert await newest.status() == 200
+            assert await gone.is_closed()
+
+
+async def test_a_sender_that_does_not_take_its_answers_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.server.UNREAD_S", 0.5)
+    done = asyncio.Event()
+
+    async def endless(_scope: object, _receive: object, send: object) -> None:
+        assert callable(send)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not done.is_set():
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+            await asyncio.sleep(0)
+
+    listener = listen("127.0.0.1", 0)
+    server = Server(endless)
+    address = listener.getsockname()
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    _, writer = await asyncio.open_connection(*address, limit=1)
+    writer.write(HEALTH)
+    for are_there in (True, False):
+        for _ in range(3000):
+            if bool(server.server_state.connections) is are_there:
+                break
+            await asyncio.sleep(0.01)
+        assert bool(server.server_state.connections) is are_there
+    done.set()
+    server.should_exit = True
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    await running
 
 
 @pytest.mark.parametrize(

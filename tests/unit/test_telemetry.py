@@ -79,7 +79,6 @@ def test_a_line_says_when_what_and_who(lines: Lines) -> None:
     assert line == {
         "event": "artifact_failed",
         "level": "warning",
-        "logger": "service.worker",
         "recording_id": "r1",
         "attempts": 3,
         "error": "no\nline\r\nbreaks",
