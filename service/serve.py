@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.types import ASGIApp
@@ -24,7 +25,9 @@ from service.receiver import Receiver
 from service.server import Server, listen
 from service.settings import PREFIX, Role, Settings
 from service.telemetry import Metrics
-from service.worker import Worker
+
+if TYPE_CHECKING:
+    from service.worker import Worker
 
 _PRUNE_EVERY_S = 3600.0
 _DAY_S = 86400.0
@@ -90,7 +93,7 @@ async def serve(settings: Settings) -> None:
     log.info("service_stopped")
 
 
-async def _run(worker: Worker | None, draining: asyncio.Event, drain_s: float) -> None:
+async def _run(worker: "Worker | None", draining: asyncio.Event, drain_s: float) -> None:
     """Until draining is set; then give the worker ``drain_s`` for its parts in flight."""
     working = asyncio.create_task(worker.run() if worker else draining.wait())
     stop = asyncio.create_task(draining.wait())

@@ -122,27 +122,28 @@ class Intake:
         if not known:
             return outcomes
         ids = [recording.id for recording in known.values()]
-        before = {row.id: row for row in connection.execute(_BEFORE, {"ids": ids})}
+        before = {row.id: row.status_rank for row in connection.execute(_BEFORE, {"ids": ids})}
         for number, recording in known.items():
-            rank = before[recording.id].status_rank if recording.id in before else 0
-            is_news = rank < STATUS_RANK[recording.status]
+            is_news = before.get(recording.id, 0) < STATUS_RANK[recording.status]
             outcomes[number] = Outcome.NOTED if is_news else Outcome.KNOWN
         rows = [
             _row(recording, is_offered=bool(events[number].artifacts)) for number, recording in known.items()
         ]
-        connection.execute(self._note, rows)
+        # What was pruned was archived long before. Told now that they are locked, not before.
+        noted = connection.execute(self._note, rows)
+        closed = {recording_id for recording_id, closed_at in noted if closed_at is not None}
         heard = [{"recording_id": each.id, "status": each.status} for each in known.values()]
         connection.execute(self._hear, heard)
         # The API knows: it is asked once, of a session again and again.
         lacking = [
             recording.id
             for number, recording in known.items()
-            if outcomes[number] is Outcome.NOTED and _lacks_something(events[number])
+            if recording.id not in closed
+            and outcomes[number] is Outcome.NOTED
+            and _lacks_something(events[number])
         ]
         if lacking:
             connection.execute(_ASK, {"ids": lacking})
-        # What was pruned was archived long before.
-        closed = {row.id for row in before.values() if row.closed_at is not None}
         files = [
             _artifact(artifact, recording)
             for number, recording in known.items()
@@ -168,7 +169,7 @@ class Intake:
         return announced
 
 
-_BEFORE = select(recordings.c.id, recordings.c.status_rank, recordings.c.closed_at).where(
+_BEFORE = select(recordings.c.id, recordings.c.status_rank).where(
     recordings.c.id.in_(bindparam("ids", expanding=True))
 )
 _ASK = update(recordings).where(recordings.c.id.in_(bindparam("ids", expanding=True))).values(ask_at=now())
@@ -176,7 +177,10 @@ _DELIVERED = deliveries.insert().values(received_at=now())
 
 
 def _noting(database: Database) -> Executable:
-    """The statement that takes in a recording: what is told, and what was known before."""
+    """The statement that takes in a recording: what is told, and what was known before.
+
+    It returns when each was closed.
+    """
     names = (*Recording.__slots__, "status_rank")
     statement = database.insert(recordings).values(
         {name: bindparam(name) for name in names}
@@ -194,7 +198,8 @@ def _noting(database: Database) -> Executable:
         if name not in ("id", "provider", "scope")
     }
     merged["offered_at"] = func.coalesce(old.offered_at, new.offered_at)
-    return statement.on_conflict_do_update(index_elements=[old.id], set_=merged)  # type: ignore[no-any-return]
+    noting = statement.on_conflict_do_update(index_elements=[old.id], set_=merged)
+    return noting.returning(old.id, old.closed_at)  # type: ignore[no-any-return]
 
 
 def _announcing(database: Database, *, is_delivery: bool, is_told: bool) -> Executable:

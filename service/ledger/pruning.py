@@ -62,10 +62,10 @@ def _close(keep_s: float, connection: Connection) -> int:
     found = sorted(set(connection.execute(old).scalars()))
     if not found:
         return 0
-    # In the order in which everybody locks. What has become open meanwhile is left for the next time.
-    theirs = recordings.c.id.in_(found)
-    connection.execute(select(recordings.c.id).where(theirs).order_by(recordings.c.id).with_for_update())
-    still = set(connection.execute(old.where(artifacts.c.recording_id.in_(found))).scalars())
+    # What somebody has news of now, or had meanwhile, is left for the next time.
+    theirs = select(recordings.c.id).where(recordings.c.id.in_(found)).with_for_update(skip_locked=True)
+    locked = connection.execute(theirs).scalars().all()
+    still = set(connection.execute(old.where(artifacts.c.recording_id.in_(locked))).scalars())
     files = select(artifacts.c.id).where(artifacts.c.recording_id.in_(still))
     for table in (parts, copies):
         connection.execute(delete(table).where(table.c.artifact_id.in_(files)))

@@ -8,9 +8,12 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Connection,
+    Double,
+    Integer,
     Row,
     Select,
     and_,
+    bindparam,
     cast,
     func,
     literal,
@@ -140,32 +143,13 @@ class View:
 
     async def lines(self, *, limit: int) -> list[Line]:
         """The open artifacts, soonest expiry first, then the newest finished ones; ``limit`` of each."""
-        moved = (
-            # PostgreSQL sums big integers up to a decimal.
-            select(cast(func.coalesce(func.sum(parts.c.size), 0), BigInteger))
-            .where(parts.c.artifact_id == copies.c.artifact_id, parts.c.storage == copies.c.storage)
-            .scalar_subquery()
-        )
-        of_copy = [column.label(f"copy_{column.name}") for column in copies.c]
-        lines = (
-            select(artifacts, *of_copy, recordings.c.title, moved.label("moved"), now().label("now"))
-            .join(recordings)
-            .outerjoin(copies)
-            .limit(limit)
-        )
-        unfinished = artifacts.c.due_at.is_not(None)
-        open_ones = lines.where(unfinished).order_by(artifacts.c.expires_at, artifacts.c.id, copies.c.storage)
-        # Apart, so that each is read off an index.
-        stored = lines.where(~unfinished, artifacts.c.stored_at.is_not(None)).order_by(
-            artifacts.c.stored_at.desc(), artifacts.c.id, copies.c.storage
-        )
-        expired = lines.where(_UNARCHIVED, artifacts.c.state == State.EXPIRED, ~unfinished).order_by(
-            artifacts.c.expires_at.desc(), artifacts.c.id, copies.c.storage
-        )
+        given = {"most": limit}
 
         def look(connection: Connection) -> list[Row[Any]]:
-            finished = [*connection.execute(stored), *connection.execute(expired)]
-            return [*connection.execute(open_ones), *finished[:limit]]
+            finished = [*connection.execute(_STORED, given)]
+            if len(finished) < limit:
+                finished += connection.execute(_EXPIRED, given).all()
+            return [*connection.execute(_OPEN, given), *finished[:limit]]
 
         rows = await self._database.read(look)
         return [_line(row) for row in rows]
@@ -182,22 +166,8 @@ class View:
 
     async def deadlines(self, *, within_s: float, limit: int) -> list[Deadline]:
         """Those that the provider deletes within this time and that are stored nowhere, the soonest first."""
-        # Counted, since for a NOT EXISTS PostgreSQL may read all copies that there are.
-        safe = (
-            select(func.count())
-            .where(copies.c.artifact_id == artifacts.c.id, copies.c.state.in_([State.STORED, State.ARCHIVED]))
-            .scalar_subquery()
-        )
-        told = (artifacts.c.id, artifacts.c.expires_at, artifacts.c.error, recordings.c.app)
-        soonest = (
-            select(*told, now().label("now"))
-            .join(recordings)
-            .where(artifacts.c.due_at.is_not(None), artifacts.c.state != State.EXPIRED, safe == 0)
-            .where(artifacts.c.expires_at < MOMENT + within_s)
-            .order_by(artifacts.c.expires_at, artifacts.c.id)
-            .limit(limit)
-        )
-        rows = await self._database.read(lambda connection: connection.execute(soonest).all())
+        given = {"within_s": within_s, "most": limit}
+        rows = await self._database.read(lambda connection: connection.execute(_NEAREST, given).all())
         return [Deadline(row.id, row.app, row.expires_at - row.now, row.error) for row in rows]
 
     async def statuses(self) -> dict[str, int]:
@@ -205,53 +175,121 @@ class View:
 
         ``NOT OFFERED`` are those that the provider uploaded to the customer's storage alone.
         """
-        each = [
-            select(literal(status), func.count()).where(
-                recordings.c.scope == Scope.RECORDING,
-                recordings.c.status == status,
-                recordings.c.seen_at > MOMENT - RETENTION_S,
-                recordings.c.offered_at.is_(None),
-            )
-            for status in STATUS_RANK
-        ]
-        rows = await self._database.read(lambda connection: connection.execute(union_all(*each)).all())
+        rows = await self._database.read(lambda connection: connection.execute(_UNOFFERED).all())
         return {NOT_OFFERED if status == "UPLOADED" else status: count for status, count in rows if count}
 
     async def lost(self, *, limit: int) -> list[Lost]:
         """The recordings that ended as ``ERRORED`` in the last 7 days, the newest first."""
-        told = and_(statuses.c.recording_id == recordings.c.id, statuses.c.status == recordings.c.status)
-        # What an older version took in has no times of its statuses.
-        told_at = func.coalesce(statuses.c.seen_at, recordings.c.seen_at)
-        errored = (
-            select(recordings, told_at.label("told_at"), now().label("now"))
-            .outerjoin(statuses, told)
-            .where(recordings.c.scope == Scope.RECORDING, recordings.c.status == "ERRORED")
-            # The first news of a recording is a day older at most, which is how long it may be.
-            .where(told_at > MOMENT - RETENTION_S, recordings.c.seen_at > MOMENT - 2 * RETENTION_S)
-            .order_by(told_at.desc(), recordings.c.id)
-            .limit(limit)
-        )
-        rows = await self._database.read(lambda connection: connection.execute(errored).all())
+        given = {"most": limit}
+        rows = await self._database.read(lambda connection: connection.execute(_ERRORED, given).all())
         return [Lost(row.id, row.app, row.title, row.stop_reason, row.now - row.told_at) for row in rows]
 
     async def counts(self) -> dict[State, int]:
         """How many artifacts are in each state; of the archived ones, those of the last 24 hours."""
-        by_state = select(artifacts.c.state, func.count()).where(_UNARCHIVED).group_by(artifacts.c.state)
-        archived = select(func.count()).where(
-            artifacts.c.stored_at > MOMENT - DAY_S, artifacts.c.state == State.ARCHIVED
-        )
 
         def look(connection: Connection) -> dict[State, int]:
-            found = {State(state): count for state, count in connection.execute(by_state)}
-            return (
-                dict.fromkeys(State, 0) | found | {State.ARCHIVED: connection.execute(archived).scalar_one()}
-            )
+            found = {State(state): count for state, count in connection.execute(_OPEN_STATES)}
+            archived = connection.execute(_LATELY_ARCHIVED).scalar_one()
+            return dict.fromkeys(State, 0) | found | {State.ARCHIVED: archived}
 
         return await self._database.read(look)
 
 
+# The statements are made once: that takes longer than to run them.
+
+_MOST = bindparam("most", type_=Integer)
 _UNARCHIVED = artifacts.c.state != literal_column(f"'{State.ARCHIVED}'")
 """With the state as a literal: so the planner sees that the index of these rows serves."""
+
+
+def _lines() -> Select[Any]:
+    moved = (
+        # PostgreSQL sums big integers up to a decimal.
+        select(cast(func.coalesce(func.sum(parts.c.size), 0), BigInteger))
+        .where(parts.c.artifact_id == copies.c.artifact_id, parts.c.storage == copies.c.storage)
+        .scalar_subquery()
+    )
+    of_both = ("state", "size", "due_at", "attempts", "error", "mend")
+    own = ("id", "kind", "name", "announced_size", "expires_at", *of_both)
+    return (
+        select(
+            *(artifacts.c[name] for name in own),
+            *(copies.c[name].label(f"copy_{name}") for name in ("storage", "key", *of_both)),
+            recordings.c.title,
+            moved.label("moved"),
+            now().label("now"),
+        )
+        .join_from(artifacts, recordings)
+        .outerjoin(copies)
+        .limit(_MOST)
+    )
+
+
+# Apart, so that each is read off an index.
+_OPEN = (
+    _lines()
+    .where(artifacts.c.due_at.is_not(None))
+    .order_by(artifacts.c.expires_at, artifacts.c.id, copies.c.storage)
+)
+_STORED = (
+    _lines()
+    .where(artifacts.c.due_at.is_(None), artifacts.c.stored_at.is_not(None))
+    .order_by(artifacts.c.stored_at.desc(), artifacts.c.id, copies.c.storage)
+)
+_EXPIRED = (
+    _lines()
+    .where(_UNARCHIVED, artifacts.c.state == State.EXPIRED, artifacts.c.due_at.is_(None))
+    .order_by(artifacts.c.expires_at.desc(), artifacts.c.id, copies.c.storage)
+)
+
+# Counted, since for a NOT EXISTS PostgreSQL may read all copies that there are.
+_SAFE = (
+    select(func.count())
+    .where(copies.c.artifact_id == artifacts.c.id, copies.c.state.in_([State.STORED, State.ARCHIVED]))
+    .scalar_subquery()
+)
+_NEAREST = (
+    select(artifacts.c.id, artifacts.c.expires_at, artifacts.c.error, recordings.c.app, now().label("now"))
+    .join_from(artifacts, recordings)
+    .where(artifacts.c.due_at.is_not(None), artifacts.c.state != State.EXPIRED, _SAFE == 0)
+    .where(artifacts.c.expires_at < MOMENT + bindparam("within_s", type_=Double))
+    .order_by(artifacts.c.expires_at, artifacts.c.id)
+    .limit(_MOST)
+)
+
+_UNOFFERED = union_all(
+    *(
+        select(literal(status), func.count()).where(
+            recordings.c.scope == Scope.RECORDING,
+            recordings.c.status == status,
+            recordings.c.seen_at > MOMENT - RETENTION_S,
+            recordings.c.offered_at.is_(None),
+        )
+        for status in STATUS_RANK
+    )
+)
+# What an older version took in has no times of its statuses.
+_TOLD_AT = func.coalesce(statuses.c.seen_at, recordings.c.seen_at)
+_ERRORED = (
+    select(
+        *(recordings.c[name] for name in ("id", "app", "title", "stop_reason")),
+        _TOLD_AT.label("told_at"),
+        now().label("now"),
+    )
+    .outerjoin(
+        statuses, and_(statuses.c.recording_id == recordings.c.id, statuses.c.status == recordings.c.status)
+    )
+    .where(recordings.c.scope == Scope.RECORDING, recordings.c.status == "ERRORED")
+    # The first news of a recording is a day older at most, which is how long it may be.
+    .where(_TOLD_AT > MOMENT - RETENTION_S, recordings.c.seen_at > MOMENT - 2 * RETENTION_S)
+    .order_by(_TOLD_AT.desc(), recordings.c.id)
+    .limit(_MOST)
+)
+
+_OPEN_STATES = select(artifacts.c.state, func.count()).where(_UNARCHIVED).group_by(artifacts.c.state)
+_LATELY_ARCHIVED = select(func.count()).where(
+    artifacts.c.stored_at > MOMENT - DAY_S, artifacts.c.state == State.ARCHIVED
+)
 
 
 def _scalars(statement: Select[Any], connection: Connection) -> list[str]:
