@@ -1,5 +1,6 @@
 """A real PostgreSQL on loopback, from the binaries that a Python package brings."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -35,6 +37,8 @@ class Postgres:
         self._flushes = "on" if is_durable else "off"
         self._directory = Path()
         self._port = 0
+        self._program: tuple[Path, Path, str | None] = Path(), Path(), None
+        self._frozen: list[psutil.Process] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -86,8 +90,68 @@ class Postgres:
         """End what `cut_off` began."""
         self._execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(_database(url)))
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was not crashed; frozen or not."""
+        return self._process is not None
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it was frozen and not thawed since."""
+        return bool(self._frozen)
+
+    def crash(self) -> None:
+        """End it at once, with every connection; what was committed is there after `restart`."""
+        self._stop()
+
+    def kill(self) -> None:
+        """Kill -9 every process of it, as `crash` without a word to anybody; not while it is frozen."""
+        if self._process is None:
+            return
+        server = psutil.Process(self._process.pid)
+        server.suspend()  # it begets nobody meanwhile
+        for process in (*server.children(recursive=True), server):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+        self._process = None
+
+    def shut_down(self) -> None:
+        """End it as an operator does who does not wait for its clients: they are told, all is written."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(timeout=START_SECONDS)
+            self._process = None
+
+    def restart(self) -> None:
+        """Start it again on its port, if it was crashed."""
+        if self._process is None:
+            self._run()
+            self._wait_until_it_answers()
+
+    def freeze(self) -> None:
+        """Stop all its processes as they are: whoever is connected stays so, and waits."""
+        assert self._process is not None
+        parent = psutil.Process(self._process.pid)
+        self._frozen = [parent, *parent.children(recursive=True)]
+        for process in self._frozen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+
+    def thaw(self) -> None:
+        """Let it go on where it was."""
+        for process in self._frozen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+        self._frozen = []
+
     def _start(self, binaries: Path, cluster: Path, user: str | None) -> None:
         (self._port,) = free_ports(1)
+        self._program = binaries / "postgres", cluster, user
+        self._run()
+
+    def _run(self) -> None:
+        program, cluster, user = self._program
         options = {
             "listen_addresses": "127.0.0.1",
             "port": str(self._port),
@@ -98,9 +162,9 @@ class Postgres:
             "full_page_writes": self._flushes,
         }
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        with (self._directory / "log").open("wb") as log:
+        with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [binaries / "postgres", "-D", cluster, *settings],
+                [program, "-D", cluster, *settings],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -63,6 +63,11 @@ class Deployment:
 
     def start(self, *options: str) -> None:
         """Start a process, with `options` of the command, and wait until it is ready."""
+        self.launch(*options)
+        self.wait_until_ready()
+
+    def launch(self, *options: str) -> None:
+        """Start a process, and go on."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "service", "serve", *options],
@@ -70,7 +75,15 @@ class Deployment:
                 env=self.environment,
                 stderr=log,
             )
+
+    def wait_until_ready(self) -> None:
+        """Return when the process says that it is."""
         self.wait_until(lambda: self.answer(self.admin_port, "/readyz")[0] == 200, timeout_s=START_S)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that was started last has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     @contextmanager
     def running(self, *options: str) -> Iterator[None]:
