@@ -19,7 +19,7 @@ from tests.doubles.store_proxy import Fault, FaultyStore, Operation
 from tests.e2e.deployment import Deployment
 
 MIB = 1024 * 1024
-RATE = 24 * MIB
+RATE = 5 * MIB
 LEASE_S = 4.0
 SIGNED = "?X-Amz-Signature=5ec2e7ed"
 

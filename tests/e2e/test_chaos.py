@@ -7,7 +7,7 @@ from tests.chaos.plan import What, make_plan
 from tests.chaos.verdict import judge
 from tests.doubles.servers import Postgres, SeaweedFS
 
-SEED = 20261123
+SEED = 14
 
 
 def test_after_a_minute_of_chaos_nothing_is_lost_nothing_is_left_and_little_was_moved_twice(
