@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from sqlalchemy import Connection, delete, exists, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from service.ledger.database import Database
 from service.ledger.tables import MOMENT, artifacts, copies, deliveries, now, parts, recordings, statuses
@@ -44,18 +44,23 @@ class Pruning:
 
 def _close(keep_s: float, connection: Connection) -> int:
     sibling = artifacts.alias()
-    # An expired one has no time of its own; the others of its recording have.
-    needed = exists().where(
-        sibling.c.recording_id == artifacts.c.recording_id,
-        or_(
-            sibling.c.state.not_in([State.ARCHIVED, State.EXPIRED]),
-            sibling.c.stored_at >= MOMENT - keep_s,
-            sibling.c.due_at.is_not(None),
-        ),
+    # An expired one has no time of its own; the others of its recording have. Counted, since for a NOT EXISTS
+    # PostgreSQL may read all artifacts that there are.
+    needed = (
+        select(func.count())
+        .where(
+            sibling.c.recording_id == artifacts.c.recording_id,
+            or_(
+                sibling.c.state.not_in([State.ARCHIVED, State.EXPIRED]),
+                sibling.c.stored_at >= MOMENT - keep_s,
+                sibling.c.due_at.is_not(None),
+            ),
+        )
+        .scalar_subquery()
     )
     old = (
         select(artifacts.c.recording_id)
-        .where(artifacts.c.stored_at < MOMENT - keep_s, ~needed)
+        .where(artifacts.c.stored_at < MOMENT - keep_s, needed == 0)
         .order_by(artifacts.c.stored_at)
         .limit(_AT_ONCE)
     )

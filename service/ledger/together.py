@@ -85,7 +85,8 @@ class Together(Generic[_I, _O]):
                 _fail(batch[0][1], error)
                 return
             for each in batch:  # what one of them brings is not the others' fault
-                await self._settle([each])
+                if not each[1].done():  # given up meanwhile
+                    await self._settle([each])
         else:
             for (_, turn), result in zip(batch, results, strict=True):
                 if not turn.done():

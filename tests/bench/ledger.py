@@ -1,4 +1,4 @@
-"""`python -m tests.bench.ledger`: what the ledger's statements cost, after little and after much was archived.
+"""`python -m tests.bench.ledger`: what the ledger costs, after little and after much was archived.
 
 The same waits in both: the older ledger only has more behind it. PostgreSQL and SQLite both flush their
 writes to the disk. Each figure is of whole transactions, as a process of the service makes them.

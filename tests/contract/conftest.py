@@ -28,7 +28,7 @@ PLACES: Mapping[str, Callable[[pytest.FixtureRequest, Path], Place]] = {
 """Every type of storage on every server there is for it; a server that is not installed skips its tests."""
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _spare_clients_what_they_need_not_read() -> Iterator[None]:
     """Every client reads megabytes of JSON and every authority's certificate: a tenth of a second each.
 
