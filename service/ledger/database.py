@@ -31,7 +31,7 @@ _IN_TRANSACTION = text(
     # For the one transaction: a pooler between may give the session to somebody else after it.
     "SELECT set_config('idle_in_transaction_session_timeout', '10s', true),"
     " set_config('lock_timeout', '10s', true), set_config('statement_timeout', '30s', true),"
-    # What is acknowledged outlives a crash of the server, also where its default is to be told before it does.
+    # What is acknowledged outlives a crash of the server, whatever its default is.
     " set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
     " ELSE current_setting('synchronous_commit') END, true)"
 ).text
