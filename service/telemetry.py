@@ -1,5 +1,6 @@
 """Logs and metrics: one way to write each, and no secret in either."""
 
+import contextlib
 import logging
 import math
 import re
@@ -59,12 +60,13 @@ def configure_logging(*, level: str, form: str, secrets: Sequence[str] = ()) -> 
         if form == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
+    stderr = sys.stderr
     structlog.configure(
         processors=[*shared, renderer],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Output(stderr),
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
-    output = logging.StreamHandler(sys.stderr)
+    output = logging.StreamHandler(stderr)
     output.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
@@ -82,6 +84,17 @@ def configure_logging(*, level: str, form: str, secrets: Sequence[str] = ()) -> 
     chatty = "aioboto3", "aiobotocore", "aiohttp", "alembic", "asyncio", "asyncssh", "azure", "botocore"
     for library in chatty:
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+class _Output(structlog.WriteLogger):
+    """Writes lines; one that cannot go (a full disk, a reader that is gone) stops no work."""
+
+    def msg(self, message: str) -> None:
+        """Write ``message`` if it can be written."""
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def _message(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

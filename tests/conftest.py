@@ -1,9 +1,11 @@
 """What every kind of test may ask for: async tests, shared real servers, a sender, the shared folder."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.doubles.azurite import Azurite
 from tests.doubles.fake_gcs import FakeGcs
@@ -25,6 +27,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def anyio_backend() -> str:
     """Asyncio only, as the product. For the session, so that async fixtures of any scope may use it."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A test may set logging up as the service does; the next one finds it as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

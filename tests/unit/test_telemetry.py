@@ -3,8 +3,10 @@
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,9 +32,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configured]:
-    """Sets logging up and gives what it writes; afterwards logging is as it was before."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
+    """Sets logging up and gives what it writes."""
 
     def configure(form: str = "json", *secrets: str) -> io.StringIO:
         stderr = io.StringIO()
@@ -41,9 +41,6 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configured]:
         return stderr
 
     yield configure
-    root.handlers[:] = before
-    root.setLevel(level)
-    structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
 
@@ -128,6 +125,19 @@ def test_lines_below_the_level_are_not_written(lines: Lines) -> None:
     assert lines() == []
     structlog.get_logger().info("seen")
     assert len(lines()) == 1
+
+
+def test_a_line_that_cannot_be_written_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w", buffering=1) as full, Path(os.devnull).open("w") as null:
+        monkeypatch.setattr(sys, "stderr", full)
+        configure_logging(level="info", form="json")
+        with pytest.raises(OSError, match="No space left"):
+            print("so it is", file=full)
+        for _ in range(1000):
+            structlog.get_logger().info("delivery_recorded", of="x" * 100)
+            logging.getLogger("uvicorn.error").warning("a library's")
+        monkeypatch.undo()
+        os.dup2(null.fileno(), full.fileno())  # so that it can be closed
 
 
 def test_for_people_lines_are_text_without_secrets_too(configured: Configured) -> None:
