@@ -49,6 +49,10 @@ class LedgerUnavailable(ArchiverError):
     """The ledger cannot be reached or written now."""
 
 
+class LedgerRefused(LedgerUnavailable):
+    """The ledger's database does not let this service in."""
+
+
 class LedgerUnfit(ArchiverError):
     """The ledger's database is not one that this version can work with."""
 

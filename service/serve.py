@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import signal
 import socket
 import sys
 import time
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,9 +19,11 @@ from starlette.types import ASGIApp
 from service import __version__
 from service.admin import Admin
 from service.enduring import kept_up
-from service.errors import LedgerUnavailable, SettingsError
+from service.errors import LedgerRefused, LedgerUnavailable, SettingsError
 from service.keys import key_rings, key_session
 from service.ledger import Database, Intake, Pruning
+from service.ledger.intake import Outcome
+from service.model import Delivery, Event
 from service.news import News
 from service.receiver import Receiver
 from service.server import Server, listen
@@ -33,14 +37,28 @@ _PRUNE_EVERY_S = 3600.0
 _DAY_S = 86400.0
 _COMMIT_S = 0.9
 """A delivery that is not committed by then is answered 503; the provider sends it again."""
+_AWAIT_S = 1.0
+_TOLD_EVERY_S = 60.0
 
 log = structlog.get_logger()
+
+
+class _Intake(Intake):
+    """Takes nothing before the ledger is open."""
+
+    is_open = False
+
+    async def record(self, delivery: Delivery, event: Event) -> Outcome:
+        if not self.is_open:
+            raise LedgerUnavailable("it is not open yet")
+        return await super().record(delivery, event)
 
 
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
 
-    Raises :class:`~service.errors.ArchiverError` if the service cannot start.
+    While the ledger's database is away it is waited for, with both ports open. Raises
+    :class:`~service.errors.ArchiverError` if the service cannot start.
     """
     draining = asyncio.Event()
     metrics = Metrics()
@@ -51,46 +69,95 @@ async def serve(settings: Settings) -> None:
         database = Database(settings.database_url.get_secret_value())
         resources.push_async_callback(database.close)
         resources.enter_context(database.alone())
-        await database.migrate()
 
-        intake = Intake(database, kinds=settings.wanted, within_s=_COMMIT_S)
+        intake = _Intake(database, kinds=settings.wanted, within_s=_COMMIT_S)
+
+        async def check() -> None:
+            await database.check_ready()
+            if not intake.is_open:
+                raise LedgerUnavailable("it is not open yet")
+
         worker, news = None, News(metrics)
+
+        def announced(event: Event) -> None:
+            news(event)  # whoever it is by then
+
         if settings.role is not Role.RECEIVER:
             from service.assembly import Assembly
 
             assembly = Assembly(settings, database, metrics, resources)
             apis = await assembly.apis()
             worker = await assembly.worker(apis, draining)
-            news = assembly.watch(apis, intake, worker)
         token = settings.admin_token.get_secret_value() if settings.admin_token else None
         apps: list[tuple[socket.socket, ASGIApp]] = [
-            (admin, Admin(check=database.check, draining=draining.is_set, metrics=metrics, token=token).app)
+            (admin, Admin(check=check, draining=draining.is_set, metrics=metrics, token=token).app)
         ]
         if settings.role is not Role.WORKER:
             session = await resources.enter_async_context(key_session())
             senders = key_rings(settings.apps, session, clock=time.monotonic)
-            apps.append((public, Receiver(senders, intake, metrics=metrics, announced=news).app))
-            kept_up(resources, partial(_prune, Pruning(database), settings))
-        servers = [Server(app) for _, app in apps]
-        serving = [
-            asyncio.create_task(server.serve(sockets=[listener]))
-            for server, (listener, _) in zip(servers, apps, strict=True)
-        ]
-        log.info(
-            "service_started",
-            version=__version__,
-            role=settings.role,
-            port=public.getsockname()[1],
-            admin_port=admin.getsockname()[1],
-            storages={name: config.label for name, config in settings.storages.items()},
-        )
-        _settle_in()
-        await _run(worker, draining, settings.drain_seconds)
-        # Deliveries were taken until now: while the worker drained they only went into the ledger.
+            receiver = Receiver(senders, intake, metrics=metrics, announced=announced)
+            apps.append((public, receiver.app))
+        # Deliveries are taken to the end: while the worker drains they only go into the ledger.
+        async with _serving(apps):
+            if await _is_opened(database, draining):
+                if worker is not None:
+                    news = assembly.watch(apis, intake, worker)
+                if settings.role is not Role.WORKER:
+                    kept_up(resources, partial(_prune, Pruning(database), settings))
+                intake.is_open = True
+                log.info(
+                    "service_started",
+                    version=__version__,
+                    role=settings.role,
+                    port=public.getsockname()[1],
+                    admin_port=admin.getsockname()[1],
+                    storages={name: config.label for name, config in settings.storages.items()},
+                )
+                _settle_in()
+                await _run(worker, draining, settings.drain_seconds)
+    log.info("service_stopped")
+
+
+@contextlib.asynccontextmanager
+async def _serving(apps: Sequence[tuple[socket.socket, ASGIApp]]) -> AsyncIterator[None]:
+    servers = [Server(app) for _, app in apps]
+    serving = [
+        asyncio.create_task(server.serve(sockets=[listener]))
+        for server, (listener, _) in zip(servers, apps, strict=True)
+    ]
+    try:
+        yield
+    finally:
         for server in servers:
             server.should_exit = True
         await asyncio.gather(*serving)
-    log.info("service_stopped")
+
+
+async def _is_opened(database: Database, draining: asyncio.Event) -> bool:
+    """True once the ledger is there, False if draining is set before; raises what waiting does not mend."""
+    stop = asyncio.create_task(draining.wait())
+    told_at = -math.inf
+    try:
+        while not stop.done():
+            opening = asyncio.create_task(database.migrate())
+            await asyncio.wait([opening, stop], return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                opening.cancel()
+                break
+            try:
+                await opening
+            except LedgerRefused:
+                raise
+            except LedgerUnavailable as error:
+                if time.monotonic() - told_at >= _TOLD_EVERY_S:
+                    told_at = time.monotonic()
+                    log.error("ledger_awaited", error=str(error))
+                await asyncio.wait([stop], timeout=_AWAIT_S)
+            else:
+                return True
+    finally:
+        stop.cancel()
+    return False
 
 
 async def _run(worker: "Worker | None", draining: asyncio.Event, drain_s: float) -> None:

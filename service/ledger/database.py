@@ -1,40 +1,33 @@
-"""The connection to the ledger's database: one place for its quirks, its migrations and its errors."""
+"""The connection to the ledger's database: its transactions, who may serve it, and its migrations."""
 
 import asyncio
 import contextlib
 import fcntl
 import os
-import sqlite3
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, inspect, select, text
+from sqlalchemy import Connection, exc, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
 
 from service.errors import LedgerUnavailable, LedgerUnfit
+from service.ledger.engine import POOL, file_of, open_engine, translated
 
 SCHEMA = "3"
 """The newest migration of this version."""
 
 _MIGRATION_LOCK = 0x64797465  # any number, the same in every version
-_BUSY_TIMEOUT_MS = 2000
-_POOL = 8
 _WITHIN_S = 15.0
 """A transaction that takes longer counts as failed: its database may be frozen, or cut off without a word."""
-_IN_TRANSACTION = text(
-    # For the one transaction: a pooler between may give the session to somebody else after it.
-    "SELECT set_config('idle_in_transaction_session_timeout', '10s', true),"
-    " set_config('lock_timeout', '10s', true), set_config('statement_timeout', '30s', true),"
-    # What is acknowledged outlives a crash of the server, whatever its default is.
-    " set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
-    " ELSE current_setting('synchronous_commit') END, true)"
-).text
+_READY_S = 0.9
+"""Who asks whether the ledger is ready wants to know it now."""
+_PAUSE_S = 1.0
+_CLOSE_S = 3.0
 _T = TypeVar("_T")
 
 
@@ -51,11 +44,12 @@ class Database:
 
         ``create``: whether a missing SQLite file is made; else it raises :class:`LedgerUnavailable`.
         """
+        self._turns: dict[int, _Turn] = {}
         with translated():
-            self._engine = _engine(url, create=create)
+            self._engine = open_engine(url, create=create, taken=self._taken)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
-        self._file = _file_of(self._engine.url)
-        self._writers = ThreadPoolExecutor(1 if self.is_sqlite else _POOL, "ledger")
+        self._file = file_of(self._engine.url)
+        self._writers = ThreadPoolExecutor(1 if self.is_sqlite else POOL, "ledger")
         self._readers = ThreadPoolExecutor(1, "ledger-read") if self.is_sqlite else self._writers
 
     @property
@@ -69,18 +63,40 @@ class Database:
         Raises :class:`LedgerUnavailable` for the database's failures, and whatever ``work`` raises. What has
         not ended ``within_s`` seconds has failed too, but may still be committed.
         """
-        return await _ended(self._writers, partial(self._written, work), within_s)
+        return await self._ended(self._writers, partial(self._written, work), within_s)
 
-    async def read(self, work: Callable[[Connection], _T]) -> _T:
+    async def write_patiently(self, work: Callable[[Connection], _T], *, for_s: float) -> _T:
+        """As :meth:`write`, tried again for ``for_s`` seconds while the database is away.
+
+        What was committed and cut off from its answer runs twice: it has to come to the same.
+        """
+        until = time.monotonic() + for_s
+        while True:
+            try:
+                return await self.write(work)
+            except LedgerUnavailable:
+                if time.monotonic() >= until:
+                    raise
+            await asyncio.sleep(_PAUSE_S)
+
+    async def read(self, work: Callable[[Connection], _T], *, within_s: float = _WITHIN_S) -> _T:
         """Run ``work`` in a transaction that only reads. Raises as :meth:`write` does."""
-        return await _ended(self._readers, partial(self._read, work), _WITHIN_S)
+        return await self._ended(self._readers, partial(self._read, work), within_s)
 
     async def migrate(self) -> None:
         """Bring the schema up to this version; one process at a time does it, the others wait.
 
-        Raises :class:`LedgerUnfit` if the schema is not one that this version knows.
+        Raises :class:`LedgerUnavailable`, or :class:`LedgerUnfit` if the schema is not one that this version
+        knows, or cannot be made.
         """
-        await self.write(_migrate, within_s=None)
+        await self.read(lambda _connection: None)  # it may take its time, but has to answer
+        try:
+            await self.write(_migrate, within_s=None)
+        except exc.ProgrammingError as error:
+            raise LedgerUnfit(
+                str(error.orig).partition("\n")[0],
+                mend="let the database's user make tables in its schema",
+            ) from error
 
     async def check(self) -> None:
         """Return if the ledger answers and holds its tables.
@@ -89,7 +105,20 @@ class Database:
         """
         # The rest came with it, or before.
         if not await self.read(_has_all):
-            raise LedgerUnfit("it holds no ledger of this version", mend="start the service on it once")
+            raise _no_ledger()
+
+    async def check_ready(self) -> None:
+        """As :meth:`check`, and soon; also raises :class:`LedgerUnavailable` if nothing can be written."""
+
+        def look(connection: Connection) -> bool:
+            if connection.dialect.name != "sqlite":
+                mode = connection.execute(text("SELECT current_setting('transaction_read_only')")).scalar()
+                if mode == "on":
+                    raise LedgerUnavailable("it can only be read: a standby, or one that was failed over")
+            return _has_all(connection)
+
+        if not await self.read(look, within_s=_READY_S):
+            raise _no_ledger()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -116,9 +145,13 @@ class Database:
             os.close(lock)
 
     async def close(self) -> None:
-        """Close every connection, after what is under way."""
-        for threads in (self._writers, self._readers):
-            await asyncio.to_thread(threads.shutdown)
+        """Close every connection, after what is under way, but not after what no server answers."""
+        pools = (self._writers, self._readers)
+        ending = [asyncio.ensure_future(asyncio.to_thread(pool.shutdown)) for pool in pools]
+        await asyncio.wait(ending, timeout=_CLOSE_S)
+        for turn in list(self._turns.values()):
+            turn.cut()
+        await asyncio.gather(*ending)
         self._engine.dispose()
 
     def _written(self, work: Callable[[Connection], _T]) -> _T:
@@ -129,117 +162,70 @@ class Database:
         with translated(), self._engine.connect() as connection:
             return work(connection.execution_options(read_only=True))
 
+    async def _ended(self, threads: ThreadPoolExecutor, work: Callable[[], _T], within_s: float | None) -> _T:
+        turn = _Turn()
 
-async def _ended(threads: ThreadPoolExecutor, work: Callable[[], _T], within_s: float | None) -> _T:
-    try:
-        async with asyncio.timeout(within_s):
-            return await asyncio.get_running_loop().run_in_executor(threads, work)
-    except TimeoutError as error:
-        raise LedgerUnavailable(f"it did not answer within {within_s:g} s") from error
+        def run() -> _T:
+            thread = threading.get_ident()
+            self._turns[thread] = turn
+            try:
+                return work()
+            finally:
+                del self._turns[thread]
+                turn.end()
 
-
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn the driver's failures into the ledger's families; wrong statements stay what they are."""
-    try:
-        yield
-    except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, OSError) as error:
-        raise LedgerUnavailable(_brief(error)) from error
-    except exc.DBAPIError as error:
-        if type(error) is exc.DatabaseError:  # SQLite's word for a file that is damaged or none of its own
-            raise LedgerUnfit(_brief(error), mend="restore the file, or move it away") from error
-        if not error.connection_invalidated:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(within_s):
+                return await loop.run_in_executor(threads, run)
+        except TimeoutError as error:
+            loop.call_later(max(0.0, _WITHIN_S - (within_s or 0.0)), turn.cut)
+            raise LedgerUnavailable(f"it did not answer within {within_s:g} s") from error
+        except asyncio.CancelledError:
+            loop.call_later(_WITHIN_S, turn.cut)
             raise
-        raise LedgerUnavailable(_brief(error)) from error
+
+    def _taken(self, connection: Any) -> None:
+        # Nobody's: SQLAlchemy looks at a new server by itself.
+        turn = self._turns.get(threading.get_ident())
+        if turn is not None:
+            turn.takes(connection)
 
 
-def _brief(error: Exception) -> str:
-    cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
-    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+class _Turn:
+    """One transaction in its thread, for those outside: a server that is silent would hold it for ever."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._is_cut = False
+
+    def takes(self, connection: Any) -> None:
+        """From now on it is on this connection of the driver's."""
+        with self._lock:
+            if self._is_cut:
+                raise LedgerUnavailable("it did not answer in time")
+            self._connection = connection
+
+    def cut(self) -> None:
+        """Have it fail if it has not ended: whoever waits for the server sees a lost connection."""
+        with self._lock:
+            self._is_cut = True
+            if self._connection is None:
+                return
+            with contextlib.suppress(Exception):  # it was lost by itself just now
+                line = socket.socket(fileno=os.dup(self._connection.fileno()))
+                with line:
+                    line.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """It has ended; its connection may be another's by now."""
+        with self._lock:
+            self._connection = None
 
 
-def _engine(text_url: str, *, create: bool) -> Engine:
-    url = make_url(text_url)
-    if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(url, create=create)
-    if url.drivername in ("postgresql", "postgres"):
-        url = url.set(drivername="postgresql+psycopg")
-    if find_spec("psycopg") is None:
-        raise LedgerUnavailable(
-            "PostgreSQL needs the package psycopg", mend="pip install 'dyte-archiver[postgresql]'"
-        )
-    import psycopg
-
-    # A server that went away without a word is noticed within seconds, not when TCP gives up.
-    options: dict[str, Any] = {
-        "connect_timeout": 3,
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,
-    }
-    # No statement is prepared in a session: a pooler between may give each transaction another one.
-    options["prepare_threshold"] = None
-    engine = create_engine(url, pool_size=_POOL, max_overflow=0, pool_timeout=2, connect_args=options)
-
-    @event.listens_for(engine, "checkout")
-    def _prepare(connection: Any, _record: Any, _proxy: Any) -> None:
-        """Begin the transaction; if the connection has died in the pool, another one is taken."""
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(_IN_TRANSACTION)
-        except psycopg.Error as error:
-            raise exc.DisconnectionError from error
-
-    return engine
-
-
-def _file_of(url: URL) -> Path | None:
-    is_file = url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:"
-    return Path(url.database or "") if is_file else None
-
-
-def _sqlite_engine(url: URL, *, create: bool) -> Engine:
-    path = _file_of(url)
-    if path is not None:
-        if not create and not path.exists():
-            raise LedgerUnavailable(f"there is no file {path}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Signed links lie in it: for the owner's eyes only.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    engine = create_engine(url, connect_args={"timeout": 2})
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver leaves BEGIN to the listener below
-        cursor = connection.cursor()
-        # The time-out comes first: switching to WAL needs a lock that another process may hold.
-        cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
-        _switch_to_wal(cursor)
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        read_only = connection.get_execution_options().get("read_only")
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _switch_to_wal(cursor: Any) -> None:
-    # Of two that switch a new file at once, each may hold what the other waits for: there SQLite refuses one
-    # on the spot, whatever the time-out (https://www.sqlite.org/c3ref/busy_handler.html).
-    patience_until = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > patience_until:
-                raise
-            time.sleep(0.01)
+def _no_ledger() -> LedgerUnfit:
+    return LedgerUnfit("it holds no ledger of this version", mend="start the service on it once")
 
 
 def _has_all(connection: Connection) -> bool:

@@ -168,7 +168,8 @@ class Progress:
             for statement in statements:
                 connection.execute(statement)
 
-        await self._database.write(settle)
+        # What it is about is done: while the claim may still stand, that is not thrown away.
+        await self._database.write_patiently(settle, for_s=self._lease_s)
 
 
 def _copy(claim: Claim, storage: str) -> Any:

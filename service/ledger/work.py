@@ -211,7 +211,8 @@ class Work:
     async def try_later(self, claim: Claim, trouble: Trouble) -> None:
         """Give the claim back after a failure; at once if a fresher link has come in the meantime."""
         same_link = _unannounced(claim)
-        await self._database.write(
+        # It may be the ledger that failed: it is waited for, since until then nobody goes on with the claim.
+        await self._database.write_patiently(
             lambda connection: fence(
                 connection,
                 claim,
@@ -221,7 +222,8 @@ class Work:
                 error=trouble.error,
                 mend=trouble.mend or None,
                 **UNHELD,
-            )
+            ),
+            for_s=self._lease_s,
         )
 
     async def release(self, claims: Sequence[Claim]) -> None:

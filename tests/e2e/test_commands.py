@@ -127,7 +127,7 @@ def test_status_shows_what_is_there(tmp_path: Path, sender: Sender) -> None:
             {},
             "ARCHIVER_PORT: cannot listen on 203.0.113.9",
         ),
-        (["serve"], {"ARCHIVER_DATABASE_URL": "postgresql://u:s3cr3t@127.0.0.1:1/x"}, "The ledger cannot be"),
+        (["status"], {"ARCHIVER_DATABASE_URL": "postgresql://u:s3cr3t@127.0.0.1:1/x"}, "The ledger cannot"),
         (["status"], {"ARCHIVER_DATABASE_URL": "sqlite:////nowhere/at/all.db"}, "there is no file"),
         (["verify"], {"ARCHIVER_DATABASE_URL": "sqlite:////nowhere/at/all.db"}, "there is no file"),
         (["demo", "--size", "much"], {}, "is not a size such as 300MB"),
