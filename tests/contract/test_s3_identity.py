@@ -224,9 +224,10 @@ async def test_a_token_that_is_not_there_is_told(moto: Moto, service_account: Pa
 
 
 async def test_a_profile_that_is_not_there_is_told(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = s3_place(moto)
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
     with pytest.raises(StorageRefused) as refused:
-        async with unnamed(s3_place(moto)) as storage:
+        async with unnamed(place) as storage:
             await SMALL.put(storage)
     assert "AWS_PROFILE" in refused.value.mend
 

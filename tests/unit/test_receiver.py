@@ -238,7 +238,7 @@ async def test_a_key_that_cannot_be_had_is_503_until_it_can(
 async def test_a_ledger_that_another_process_has_locked_is_503_and_200_once_it_is_free(
     monkeypatch: pytest.MonkeyPatch, stage: Stage, ledger: Path, sender: Sender
 ) -> None:
-    monkeypatch.setattr("service.ledger.database._BUSY_TIMEOUT_MS", 20)
+    monkeypatch.setattr("service.ledger.engine._BUSY_TIMEOUT_MS", 20)
     async with receiving(stage, ledger, sender) as port:
         body = sender.uploaded("r1", LINK)
         with locked(ledger):
@@ -252,7 +252,7 @@ async def test_a_ledger_that_does_not_answer_in_time_is_503_before_the_provider_
     monkeypatch: pytest.MonkeyPatch, stage: Stage, ledger: Path, sender: Sender
 ) -> None:
     monkeypatch.setattr("service.receiver.ANSWER_S", 0.05)
-    monkeypatch.setattr("service.ledger.database._BUSY_TIMEOUT_MS", 500)
+    monkeypatch.setattr("service.ledger.engine._BUSY_TIMEOUT_MS", 500)
     async with receiving(stage, ledger, sender) as port:
         body = sender.uploaded("r1", LINK)
         with locked(ledger):
