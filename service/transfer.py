@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from awscrt.checksums import combine_crc32c, combine_crc64nvme, crc32c, crc64nvme
 
 from service.budget import Budget
 from service.destination import Destination
+from service.enduring import all_of, joined
 from service.errors import (
     ArchiverError,
     Draining,
@@ -280,25 +281,6 @@ class Transfer:
             except ArchiverError as error:
                 failures.append(error)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self.parts_in_flight):
-                    group.create_task(lane())
-        except BaseExceptionGroup as errors:
-            # Not one of the families: a fault of ours. One of them tells as much as all.
-            raise errors.exceptions[0] from errors
+        await all_of(lane() for _ in range(self.parts_in_flight))
         if failures:
             raise failures[0]
-
-
-async def joined(tasks: Iterable[asyncio.Future[None]]) -> None:
-    """Return when all have ended, however often the caller is cancelled meanwhile; then pass that on."""
-    waiting = {task for task in tasks if not task.done()}
-    cancelled: asyncio.CancelledError | None = None
-    while waiting:
-        try:
-            _, waiting = await asyncio.wait(waiting)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled:
-        raise cancelled

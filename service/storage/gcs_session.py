@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 
 from awscrt.checksums import combine_crc32c
 
+from service.enduring import all_of
 from service.errors import NameTaken, StorageUnavailable, UploadLost
 from service.model import Checksum, Part
 from service.storage.gcs_api import GcsApi, GcsObject
@@ -173,9 +174,4 @@ async def _each(items: Iterable[_T], work: Callable[[_T], Awaitable[_U]]) -> lis
         async with gate:
             return await work(item)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(item)) for item in items]
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
-    return [task.result() for task in tasks]
+    return await all_of(one(item) for item in items)

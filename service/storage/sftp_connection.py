@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import asyncssh
 
+from service.enduring import all_of
 from service.errors import StorageUnavailable
 from service.storage.sftp_login import Login
 
@@ -108,12 +109,7 @@ class Connection:
                     block: Any = body[start : start + self._write_block]  # copied into the packet at once
                     await self.ask(file.write(block, offset + start))
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._slot_count, -(-len(body) // self._write_block))):
-                    group.create_task(lane())
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from errors
+        await all_of(lane() for _ in range(min(self._slot_count, -(-len(body) // self._write_block))))
 
     async def read(self, file: asyncssh.SFTPClientFile, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """The bytes from ``start`` up to ``end``, in order, read ahead; fewer where the file is shorter."""

@@ -1,11 +1,12 @@
-"""Proves that what is done beside the worker goes on after a fault of ours, and ends with the process."""
+"""What is done beside the worker goes on after a fault, and tasks end before who began them."""
 
 import asyncio
 import contextlib
 
+import pytest
 from structlog.testing import capture_logs
 
-from service.enduring import kept_up
+from service.enduring import all_of, kept_up
 from tests.unit.moving import at_once
 
 
@@ -56,3 +57,71 @@ def test_it_ends_with_the_process_also_in_its_pause() -> None:
 
     with capture_logs():
         assert at_once(run()) == ["tidied"]
+
+
+async def test_all_run_at_once_and_their_results_come_in_order() -> None:
+    second_is_on = asyncio.Event()
+
+    async def first() -> str:
+        await second_is_on.wait()
+        return "first"
+
+    async def second() -> str:
+        second_is_on.set()
+        return "second"
+
+    assert await all_of([first(), second()]) == ["first", "second"]
+    assert await all_of([]) == []
+
+
+async def test_the_first_failure_ends_the_others_and_the_caller_does_not_count_as_cancelled() -> None:
+    ended: list[str] = []
+
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("slow")
+            raise KeyError
+
+    async def failing() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await all_of([slow(), failing(), slow()])
+
+    assert ended == ["slow", "slow"]
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_caller_that_is_cancelled_ends_after_all_that_it_began() -> None:
+    began, ended = asyncio.Event(), list[str]()
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("work")
+
+    calling = asyncio.ensure_future(all_of([work(), work()]))
+    await began.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert ended == ["work", "work"]
+
+
+async def test_work_that_ends_as_cancelled_does_not_count_as_done() -> None:
+    async def broken_off() -> None:
+        raise asyncio.CancelledError
+
+    async def done() -> None: ...
+
+    with pytest.raises(asyncio.CancelledError):
+        await all_of([done(), broken_off()])

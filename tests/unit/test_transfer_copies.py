@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.enduring import joined
 from service.errors import (
     ArchiverError,
     Draining,
@@ -22,7 +23,7 @@ from service.errors import (
 )
 from service.model import Stored
 from service.retry import PART_ATTEMPTS
-from service.transfer import Target, joined
+from service.transfer import Target
 from tests.unit.moving import BODY, COUNT, PART, Hook, Reading, Rig, at_once, hang, turns
 
 WAYS = pytest.mark.parametrize("way", ["ranges", "stream"])
