@@ -144,10 +144,9 @@ class OldEnd:
                 connection, _ = self._listener.accept()
                 connection.settimeout(10)
                 with connection, suppress(OSError):
-                    self._context.wrap_socket(
-                        connection, server_side=True, do_handshake_on_connect=True
-                    ).close()
-                    self.asked += 1
+                    with self._context.wrap_socket(connection, server_side=True) as secured:
+                        # None where the client was gone at once: then there was no handshake.
+                        self.asked += secured.version() is not None
 
 
 async def _join(
