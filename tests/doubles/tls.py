@@ -143,10 +143,10 @@ class OldEnd:
             while True:
                 connection, _ = self._listener.accept()
                 connection.settimeout(10)
-                with connection, suppress(OSError):
-                    with self._context.wrap_socket(connection, server_side=True) as secured:
-                        # None where the client was gone at once: then there was no handshake.
-                        self.asked += secured.version() is not None
+                wrap = self._context.wrap_socket
+                with connection, suppress(OSError), wrap(connection, server_side=True) as secured:
+                    # None where the client was gone at once: then there was no handshake.
+                    self.asked += secured.version() is not None
 
 
 async def _join(
