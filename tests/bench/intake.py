@@ -106,7 +106,7 @@ def _receiver(folder: Path, signer: Signer, url: str | None) -> Iterator[tuple[i
         try:
             while True:
                 with contextlib.suppress(OSError):
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1).close()
+                    urllib.request.urlopen(f"http://127.0.0.1:{admin}/readyz", timeout=1).close()
                     break
                 assert process.poll() is None, (folder / "log").read_text()
                 time.sleep(0.05)

@@ -111,6 +111,7 @@ def test_a_storage_that_is_down_holds_up_nothing_and_gets_its_copy_when_it_is_ba
                 link = source.add(f"{name}.mp4", SIZE)
                 assert deployment.deliver(sender.uploaded(name, link, size=SIZE)) == 200
             deployment.wait_until(lambda: len(list((tmp_path / "main").glob("*.json"))) == len(names))
+            deployment.wait_until(lambda: bool(deployment.lines("try_failed")))
             assert {line["storage"] for line in deployment.lines("try_failed")} == {"legal"}
             status = deployment.command("status")
             assert "in legal" in status.stdout
