@@ -141,8 +141,8 @@ class Pair:
         """It archives what comes now, as before."""
         with self.the_zombies_alone():
             self.announce(self.zombie, name, PART + 1, seed=99)
-            self.zombie.wait_until(lambda: name in self.stored(self.zombie))
-        assert self.named(name) == {f"{name}.mp4"}
+            self.zombie.wait_until(lambda: self.named(name) == {f"{name}.mp4"})
+        assert name in self.stored(self.zombie)
         self.settled([name])
 
 

@@ -114,7 +114,8 @@ def test_an_old_manifest_that_was_under_way_as_the_ledger_went_away_is_put_right
 
 def test_who_is_cut_off_from_the_store_alone_leaves_the_work_to_who_is_not(two: Pair) -> None:
     with two.the_zombies_alone():
-        two.announce(two.zombie, "unsent", 2 * PART + 1, seed=12, rate=PART)
+        # So long that it is not all read before the faults are there, however slow this machine is.
+        two.announce(two.zombie, "unsent", 8 * PART + 1, seed=12, rate=PART)
         two.zombie.wait_until(lambda: bool(two.rows("parts", ["unsent"])))
         for operation in OPERATIONS:
             two.store.inject(operation, Fault.DROP)
@@ -122,7 +123,8 @@ def test_who_is_cut_off_from_the_store_alone_leaves_the_work_to_who_is_not(two: 
             lambda: any(line["recording_id"] == "unsent" for line in two.zombie.lines("try_failed"))
         )
         two.source["unsent.mp4"].recover()
-    two.other.wait_until(lambda: "unsent" in two.stored(two.other))
+    two.other.wait_until(lambda: bool(two.named("unsent")))
+    assert "unsent" in two.stored(two.other)
     two.store.recover()
     two.assert_whole("unsent")
     two.assert_zombie_goes_on("after-dark")
