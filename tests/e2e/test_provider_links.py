@@ -37,7 +37,7 @@ def test_killed_half_way_with_its_link_expired_a_file_goes_on_at_its_parts_in_th
         "one", size=size, output_file_name="one.mp4", storage_config={**theirs, "secret": "of theirs"}
     )
     served = recording.file("video").served
-    served.fail(rate=24 * MIB)
+    served.fail(rate=6 * MIB)
     with deployment.running():
         assert answers(account.announce(recording)) == [200]
         deployment.wait_until(lambda: served.sent >= 2 * PART)

@@ -67,7 +67,7 @@ def test_a_link_that_expires_half_way_is_renewed_and_the_transfer_goes_on_at_its
     recording = account.add_recording("one", size=size, output_file_name="one.mp4")
     served = recording.file("video").served
     if kill:
-        served.fail(rate=24 * MIB)
+        served.fail(rate=6 * MIB)
     else:
         recording.expire_links_after(size // 2)
     subscribed(account, deployment)

@@ -34,7 +34,7 @@ def test_after_a_kill_half_way_only_the_parts_in_flight_are_moved_again(
     deployment = Deployment(tmp_path, sender, storage_config=config, lease_seconds=3, parts_in_flight=2)
     size = 8 * PART + 1
     with threaded(FaultySource()) as source:
-        link = source.add("one.mp4", size, rate=24 * MIB)
+        link = source.add("one.mp4", size, rate=8 * MIB)
         with deployment.running():
             assert deployment.deliver(sender.uploaded("one", link, size=size)) == 200
             deployment.wait_until(lambda: source["one.mp4"].sent >= size // 2)

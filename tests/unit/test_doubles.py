@@ -270,10 +270,10 @@ async def test_a_lying_source_lies_as_told(
 
 
 async def test_a_rate_is_kept_on_each_connection(source: FaultySource, http: aiohttp.ClientSession) -> None:
-    url = source.add("r", 10_000, rate=100_000)
+    url = source.add("r", 10_000, rate=20_000)
     began = asyncio.get_running_loop().time()
     await asyncio.gather(*(_status(http, url) for _ in range(8)))
-    assert 0.08 < asyncio.get_running_loop().time() - began < 0.7  # all through one would take 0.8
+    assert 0.4 < asyncio.get_running_loop().time() - began < 3.5  # all through one would take 4
     assert (source["r"].peak, source["r"].sent) == (8, 80_000)
 
 
