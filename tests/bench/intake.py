@@ -101,12 +101,13 @@ def _receiver(folder: Path, signer: Signer, url: str | None) -> Iterator[tuple[i
         "ARCHIVER_ADMIN_PORT": str(admin),
     }
     what = ["-m", "service", "serve"] if url else ["-m", "tests.bench.intake_of_nothing"]
+    ready = f"http://127.0.0.1:{admin}/readyz" if url else f"http://127.0.0.1:{port}/healthz"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, *what], env=environment, stdout=log, stderr=log)
         try:
             while True:
                 with contextlib.suppress(OSError):
-                    urllib.request.urlopen(f"http://127.0.0.1:{admin}/readyz", timeout=1).close()
+                    urllib.request.urlopen(ready, timeout=1).close()
                     break
                 assert process.poll() is None, (folder / "log").read_text()
                 time.sleep(0.05)
