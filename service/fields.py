@@ -13,6 +13,7 @@ _ID_LENGTH = 200
 _TEXT_LENGTH = 2000
 _LINK_LENGTH = 16_384
 _MAX_NUMBER = 2**53
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def fields(value: object) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def fields(value: object) -> dict[str, Any]:
 
 def clean(text: str) -> str:
     """The text without what cannot be encoded (lone surrogates) or stored (NUL), and without controls."""
-    return "".join(c for c in text if c >= " " and not "\ud800" <= c <= "\udfff" and c != "\x7f")
+    return _UNFIT.sub("", text)
 
 
 def identity(value: object) -> str | None:

@@ -102,7 +102,9 @@ def _postgresql_engine(url: URL, taken: Callable[[Any], None]) -> Engine:
     }
     # No statement is prepared in a session: a pooler between may give each transaction another one.
     options["prepare_threshold"] = None
-    engine = create_engine(url, pool_size=POOL, max_overflow=0, pool_timeout=2, connect_args=options)
+    engine = create_engine(
+        url, pool_size=POOL, max_overflow=0, pool_timeout=2, connect_args=options, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect", insert=True)  # before SQLAlchemy asks the server what it is
     def _connected(connection: Any, _record: Any) -> None:
@@ -140,7 +142,7 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Signed links lie in it: for the owner's eyes only.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    engine = create_engine(url, connect_args={"timeout": 2})
+    engine = create_engine(url, connect_args={"timeout": 2}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
@@ -150,6 +152,9 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
         cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
         _switch_to_wal(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
+        # Ids are random, so that a commit touches pages all over: each is written to its place less often.
+        cursor.execute("PRAGMA wal_autocheckpoint=4000")
+        cursor.execute("PRAGMA cache_size=-8000")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 

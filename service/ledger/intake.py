@@ -3,28 +3,15 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
-from itertools import groupby
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    Connection,
-    Double,
-    Executable,
-    and_,
-    bindparam,
-    case,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection
 
-from service.artifacts import RETENTION_S
 from service.ledger.database import Database
-from service.ledger.tables import artifacts, deliveries, now, recordings, statuses
+from service.ledger.rows import given
+from service.ledger.statements import ASK, BEFORE, TOLD, announcing, hearing, keeping, noting
 from service.ledger.together import Together
-from service.model import STATUS_RANK, Artifact, Delivery, Event, Kind, Recording, Scope, State
+from service.model import STATUS_RANK, Artifact, Delivery, Event, Kind, Recording, Scope
 
 _TOGETHER = 256
 """How many deliveries one transaction takes at most."""
@@ -59,10 +46,11 @@ class Intake:
         self._together = Together(
             self._record_all, apart=lambda item: _id(item[1]) or None, most=_TOGETHER, within_s=within_s
         )
-        self._note = _noting(database)
-        self._hear = database.insert(statuses).values(seen_at=now()).on_conflict_do_nothing()
+        self._note = noting(database)
+        self._hear = hearing(database)
+        self._keep = keeping(database)
         self._announce = {
-            (is_delivery, is_told): _announcing(database, is_delivery=is_delivery, is_told=is_told)
+            (is_delivery, is_told): announcing(database, is_delivery=is_delivery, is_told=is_told)
             for is_delivery in (True, False)
             for is_told in (True, False)
         }
@@ -103,7 +91,7 @@ class Intake:
                 }
                 for (delivery, event), outcome in zip(items, outcomes, strict=True)
             ]
-            connection.execute(_DELIVERED, rows)
+            connection.execute(self._keep, given(rows))
             return outcomes
 
         return await self._database.write(record, within_s=self._within_s)
@@ -113,16 +101,15 @@ class Intake:
     ) -> list[Outcome]:
         """Take in events of different recordings; each one's outcome."""
         outcomes = [Outcome.IGNORED] * len(events)
-        # Everybody locks in this order: of two batches with the same in them, one waits for the other.
         known = {
             number: event.recording
-            for number, event in sorted(enumerate(events), key=lambda each: _id(each[1]))
+            for number, event in enumerate(events)
             if event.recording is not None and event.recording.status in STATUS_RANK
         }
         if not known:
             return outcomes
         ids = [recording.id for recording in known.values()]
-        before = {row.id: row.status_rank for row in connection.execute(_BEFORE, {"ids": ids})}
+        before = {row.id: row.status_rank for row in connection.execute(BEFORE, {"ids": ids})}
         for number, recording in known.items():
             is_news = before.get(recording.id, 0) < STATUS_RANK[recording.status]
             outcomes[number] = Outcome.NOTED if is_news else Outcome.KNOWN
@@ -130,10 +117,10 @@ class Intake:
             _row(recording, is_offered=bool(events[number].artifacts)) for number, recording in known.items()
         ]
         # What was pruned was archived long before. Told now that they are locked, not before.
-        noted = connection.execute(self._note, rows)
+        noted = connection.execute(self._note, given(rows))
         closed = {recording_id for recording_id, closed_at in noted if closed_at is not None}
         heard = [{"recording_id": each.id, "status": each.status} for each in known.values()]
-        connection.execute(self._hear, heard)
+        connection.execute(self._hear, given(heard))
         # The API knows: it is asked once, of a session again and again.
         lacking = [
             recording.id
@@ -143,12 +130,12 @@ class Intake:
             and _lacks_something(events[number])
         ]
         if lacking:
-            connection.execute(_ASK, {"ids": lacking})
+            connection.execute(ASK, {"ids": lacking})
         files = [
             _artifact(artifact, recording)
             for number, recording in known.items()
             if recording.id not in closed
-            for artifact in sorted(events[number].artifacts, key=lambda artifact: artifact.id)
+            for artifact in events[number].artifacts
             if artifact.kind in self._kinds
         ]
         announced = self._announced(connection, files, is_delivery=is_delivery)
@@ -162,94 +149,12 @@ class Intake:
     ) -> set[str]:
         """Add artifacts, and freshen the links of those that are not stored yet; the recordings of these."""
         announced: set[str] = set()
-        # In runs, so that they are locked in their order.
-        for is_told, run in groupby(rows, key=lambda row: row["told_expires_at"] is not None):
-            changed = connection.execute(self._announce[is_delivery, is_told], list(run))
-            announced.update(changed.scalars())
+        for is_told in (True, False):
+            some = [row for row in rows if (row["told_expires_at"] is not None) == is_told]
+            if some:
+                changed = connection.execute(self._announce[is_delivery, is_told], given(some))
+                announced.update(changed.scalars())
         return announced
-
-
-_BEFORE = select(recordings.c.id, recordings.c.status_rank).where(
-    recordings.c.id.in_(bindparam("ids", expanding=True))
-)
-_ASK = update(recordings).where(recordings.c.id.in_(bindparam("ids", expanding=True))).values(ask_at=now())
-_DELIVERED = deliveries.insert().values(received_at=now())
-
-
-def _noting(database: Database) -> Executable:
-    """The statement that takes in a recording: what is told, and what was known before.
-
-    It returns when each was closed.
-    """
-    names = (*Recording.__slots__, "status_rank")
-    statement = database.insert(recordings).values(
-        {name: bindparam(name) for name in names}
-        | {
-            "seen_at": now(),
-            "offered_at": case((bindparam("is_offered", type_=Boolean), now()), else_=None),
-        }
-    )
-    new, old = statement.excluded, recordings.c
-    # News of a higher rank wins field by field, older news only fills in what was missing.
-    newer = new.status_rank >= old.status_rank
-    merged: dict[str, Any] = {
-        name: case((newer, func.coalesce(new[name], old[name])), else_=func.coalesce(old[name], new[name]))
-        for name in names
-        if name not in ("id", "provider", "scope")
-    }
-    merged["offered_at"] = func.coalesce(old.offered_at, new.offered_at)
-    noting = statement.on_conflict_do_update(index_elements=[old.id], set_=merged)
-    return noting.returning(old.id, old.closed_at)  # type: ignore[no-any-return]
-
-
-def _announcing(database: Database, *, is_delivery: bool, is_told: bool) -> Executable:
-    """The statement that adds an artifact, or freshens the link of one that is not stored yet.
-
-    It returns the recordings of those that it did that for. ``is_told``: whether the provider said when the
-    link expires.
-    """
-    told = bindparam("told_expires_at", type_=Double)
-    statement = database.insert(artifacts).values(
-        {name: bindparam(name) for name in _TOLD}
-        | {
-            "state": State.WAITING,
-            "seen_at": now(),
-            "announced_at": now(),
-            "expires_at": told if is_told else now() + RETENTION_S,
-            "due_at": now(),
-            "epoch": 0,
-            "attempts": 0,
-        }
-    )
-    new, old = statement.excluded, artifacts.c
-    unstored = and_(old.state != State.STORED, old.state != State.ARCHIVED)
-    another = new.url != old.url
-    fresher = or_(new.expires_at > old.expires_at, and_(new.expires_at == old.expires_at, another))
-    if not is_told:
-        # Counted from its arrival a replay would always be fresher than what it repeats.
-        fresher = and_(another, fresher)
-    if not is_delivery:
-        # The API signs a new link for every answer; it is asked for one when the old is refused.
-        later = and_(new.expires_at > old.expires_at, new.expires_at > now())
-        fresher = and_(old.state == State.EXPIRED, fresher, later)
-    # While it is moving, its lease stands: the worker meets the new link at its next try.
-    moving = old.state == State.MOVING
-    return statement.on_conflict_do_update(  # type: ignore[no-any-return]
-        index_elements=[old.id],
-        set_={
-            "url": new.url,
-            "announced_at": now(),
-            "expires_at": new.expires_at,
-            "announced_size": func.coalesce(new.announced_size, old.announced_size),
-            "state": case((moving, old.state), else_=State.WAITING.value),
-            "due_at": case((moving, old.due_at), else_=now()),
-            "attempts": 0,
-        },
-        where=and_(unstored, fresher),
-    ).returning(old.recording_id)
-
-
-_TOLD = ("id", "recording_id", "kind", "track", "url", "name", "announced_size", "customer")
 
 
 def _row(recording: Recording, *, is_offered: bool) -> dict[str, Any]:
@@ -258,7 +163,7 @@ def _row(recording: Recording, *, is_offered: bool) -> dict[str, Any]:
 
 
 def _artifact(artifact: Artifact, recording: Recording) -> dict[str, Any]:
-    values = {name: getattr(artifact, name) for name in _TOLD if name != "customer"}
+    values = {name: getattr(artifact, name) for name in TOLD if name != "customer"}
     customer = f"{recording.app}/{recording.organization_id or ''}"
     return values | {"customer": customer, "told_expires_at": artifact.expires_at}
 
