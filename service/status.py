@@ -10,7 +10,7 @@ from rich.text import Text
 
 from service.deadlines import ALARM_S
 from service.ledger import Database, View
-from service.ledger.view import Line, Lost
+from service.ledger.overview import Line, Lost
 from service.model import ONLY, State
 from service.settings import Settings
 
@@ -65,22 +65,19 @@ def span_text(seconds: float) -> str:
 
 
 async def _rendered(view: View, limit: int) -> RenderableType:
-    counts = await view.counts()
-    lines = await view.lines(limit=limit)
-    statuses = await view.statuses()
-    told = "  ".join(f"{count} {state}" for state, count in counts.items())
+    shown = await view.overview(limit=limit, lost_limit=_LOST, within_s=ALARM_S, near_limit=_NEAR)
+    told = "  ".join(f"{count} {state}" for state, count in shown.counts.items())
     summary = Text(told.replace("archived", "archived in 24 h"), style="bold")
-    if statuses:
-        told = "  ".join(f"{count} {status.lower()}" for status, count in sorted(statuses.items()))
+    if shown.statuses:
+        told = "  ".join(f"{count} {status.lower()}" for status, count in sorted(shown.statuses.items()))
         summary.append(f"\nrecordings without a file: {told}", style="not bold")
-    for lost in await view.lost(limit=_LOST):
+    for lost in shown.lost:
         summary.append(f"\n{_lost_story(lost)}", style="bold red")
-    near = await view.deadlines(within_s=ALARM_S, limit=_NEAR)
-    if near:
+    if near := shown.deadlines:
         soonest = span_text(near[0].expires_in_s)
         told = f"{len(near)} files are stored nowhere and have less than 24 h left, the first {soonest}"
         summary.append(f"\n{told}", style="bold red")
-    if not lines:
+    if not shown.lines:
         return Group(summary, Text("Nothing is to be archived yet."))
     table = Table(box=None, header_style="bold", expand=True)
     table.add_column("state", no_wrap=True)
@@ -88,7 +85,7 @@ async def _rendered(view: View, limit: int) -> RenderableType:
     table.add_column("moved", min_width=12)
     table.add_column("link ends in", justify="right", no_wrap=True)
     table.add_column("file", overflow="fold", ratio=1)
-    for line in lines:
+    for line in shown.lines:
         table.add_row(*_cells(line))
     return Group(summary, table)
 

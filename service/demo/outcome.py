@@ -10,7 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from service.demo.sample import Sample
 from service.demo.telling import DemoFailed, Teller
 from service.ledger import Database, View
-from service.ledger.view import Line
+from service.ledger.overview import Line
 from service.manifests import read_manifest
 from service.model import Archived, State
 from service.storage import LocalConfig, open_storage

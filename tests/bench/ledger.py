@@ -123,10 +123,6 @@ async def _measured(url: str, archived: int, waiting: int, times: int) -> dict[s
                 if number >= 0:
                     took[what].append((time.perf_counter() - began_at) * 1e3)
         took["claim + finish"] = [sum(pair) for pair in zip(took["claim"], took["finish"], strict=True)]
-        took["status"] = [
-            sum(pieces)
-            for pieces in zip(*(took[what] for what in took if what.startswith("status: ")), strict=True)
-        ]
         return took
 
 
@@ -160,30 +156,17 @@ def _steps(ledger: Ledger) -> dict[str, Step]:
         told = news(Kind.VIDEO, id=f"new-{number}", organization_id=f"organization-{number % CUSTOMERS}")
         await intake.record(DELIVERY, told)
 
-    async def counts() -> None:
-        await view.counts()
-
-    async def lines() -> None:
-        await view.lines(limit=50)
-
-    async def statuses() -> None:
-        await view.statuses()
-
-    async def lost() -> None:
-        await view.lost(limit=5)
-
-    async def deadlines() -> None:
-        await view.deadlines(within_s=_DAY_S, limit=10_000)
+    async def status() -> None:
+        await view.overview(limit=50, lost_limit=5, within_s=_DAY_S, near_limit=10_000)
 
     async def nearest() -> None:
         await view.deadlines(within_s=math.inf, limit=1)
 
-    shown = (counts, lines, statuses, lost, deadlines)
     return {
         "claim": claim,
         "finish": finish,
         "enqueue": enqueue,
-        **{f"status: {step.__name__}": step for step in shown},
+        "status": status,
         "nearest deadline": nearest,
     }
 

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from service.artifacts import RETENTION_S
 from service.ledger import Intake
+from service.ledger.overview import NOT_OFFERED, Lost
 from service.ledger.tables import recordings, statuses
-from service.ledger.view import NOT_OFFERED, Lost
 from service.model import Artifact, Claim, Event, Kind, Provider, Recording, Scope
 from tests.contract.ledgers import (
     FAR,

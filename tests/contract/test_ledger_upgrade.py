@@ -14,7 +14,7 @@ from alembic.config import Config
 from service.errors import LedgerUnavailable, LedgerUnfit
 from service.ledger import Database, Intake
 from service.ledger.database import SCHEMA
-from service.ledger.view import NOT_OFFERED
+from service.ledger.overview import NOT_OFFERED
 from service.model import Event, Kind, Provider, Recording, Scope, State
 from tests.contract.ledgers import CHECKSUM, FAR, HERE, LATER, Ledger, conclude, news, opened, part, store
 

@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from service.deadlines import ALARM_S, Deadlines
 from service.errors import LedgerUnavailable
 from service.ledger import Database, Duties, Trouble, View
+from service.ledger.overview import Deadline
 from service.ledger.tables import duties
-from service.ledger.view import Deadline
 from service.model import Artifact, Event, Kind, Provider, Recording
 from service.telemetry import Metrics
 from tests.contract.ledgers import HERE, LATER, THERE, Ledger, conclude, expire, store

@@ -9,7 +9,7 @@ import pytest
 
 from service.errors import ProviderMissing, ProviderRejected, ProviderUnavailable
 from service.ledger import Database, Intake
-from service.ledger.view import NOT_OFFERED
+from service.ledger.overview import NOT_OFFERED
 from service.model import ONLY, Artifact, Event, Kind, Provider, Recording, Scope
 from service.reconcile import WINDOW_S
 from tests.contract.ledgers import Ledger
