@@ -1,4 +1,4 @@
-"""A line to any server that can be slow, silent or torn, for those alone that use it."""
+"""A line to any server that can be slow, silent (one way or both) or torn, for those alone that use it."""
 
 import asyncio
 import socket
@@ -21,11 +21,12 @@ class BadLine(Listener):
     `delay_s`, which may change at any time, is how long each chunk is under way.
     """
 
-    def __init__(self, url: str) -> None:
-        super().__init__()
+    def __init__(self, url: str, *, address: str = "127.0.0.1") -> None:
+        """`address` is this machine's that the line begins at."""
+        super().__init__(address=address)
         self._parts = urlsplit(url)
         self._is_torn = False
-        self._passing = asyncio.Event()
+        self._asking, self._answering = asyncio.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.delay_s = 0.0
 
@@ -33,11 +34,20 @@ class BadLine(Listener):
     def url(self) -> str:
         """The server's URL, by way of this line."""
         name, at, _ = self._parts.netloc.rpartition("@")
-        return self._parts._replace(netloc=f"{name}{at}127.0.0.1:{self.port}").geturl()
+        return self._parts._replace(netloc=f"{name}{at}{self.address}:{self.port}").geturl()
 
     def silence(self) -> None:
         """Nothing comes through, nothing ends: what is sent is acknowledged, as by a host that hangs."""
-        self._call(self._passing.clear)
+        self.mute()
+        self.deafen()
+
+    def mute(self) -> None:
+        """What the client sends does not arrive; what the server sends does."""
+        self._call(self._asking.clear)
+
+    def deafen(self) -> None:
+        """What the client sends arrives; what the server sends does not."""
+        self._call(self._answering.clear)
 
     def tear(self) -> None:
         """Reset what is open, and whoever comes."""
@@ -47,11 +57,13 @@ class BadLine(Listener):
     def mend(self) -> None:
         """Pass everything at once from now on, and what was held back."""
         self._is_torn, self.delay_s = False, 0.0
-        self._call(self._passing.set)
+        self._call(self._asking.set)
+        self._call(self._answering.set)
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._passing.set()
+        self._asking.set()
+        self._answering.set()
         await super().__aenter__()
         return self
 
@@ -60,13 +72,16 @@ class BadLine(Listener):
         if self._is_torn:
             _reset(writer)
             return
-        await self._passing.wait()
+        await self._asking.wait()
         try:
             there, to_there = await asyncio.open_connection(self._parts.hostname, self._parts.port)
         except OSError:
             _reset(writer)
             return
-        ways = [asyncio.create_task(self._pass(*way)) for way in ((reader, to_there), (there, writer))]
+        ways = [
+            asyncio.create_task(self._pass(reader, to_there, self._asking)),
+            asyncio.create_task(self._pass(there, writer, self._answering)),
+        ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -76,10 +91,12 @@ class BadLine(Listener):
             to_there.transport.abort()
             writer.transport.abort()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_open: asyncio.Event
+    ) -> None:
         while chunk := await reader.read(CHUNK_BYTES):
             await asyncio.sleep(self.delay_s)
-            await self._passing.wait()
+            await is_open.wait()
             writer.write(chunk)
             await writer.drain()
 

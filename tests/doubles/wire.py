@@ -80,23 +80,27 @@ async def _read_chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 class Listener(ABC):
-    """Accepts connections on a loopback port of its own; whatever is still open at the end is ended.
+    """Accepts connections on a port of its own; whatever is still open at the end is ended.
 
-    Usable once, as `async with`, or through `threaded()`.
+    Usable once, as `async with`, or through `threaded()`. It listens on loopback, unless `address` is another
+    of this machine's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, address: str = "127.0.0.1") -> None:
+        self.address = address
         self.port = 0
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def base_url(self) -> str:
-        """`http://127.0.0.1:<port>`, without a slash at the end."""
-        return f"http://127.0.0.1:{self.port}"
+        """`http://<address>:<port>`, without a slash at the end."""
+        return f"http://{self.address}:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=READ_LIMIT, backlog=512)
+        self._server = await asyncio.start_server(
+            self._accept, self.address, 0, limit=READ_LIMIT, backlog=512
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,19 @@ class Deployment:
     The log of all of them is in ``log``; every line of it is JSON, which :meth:`lines` checks by reading it.
     """
 
-    def __init__(self, folder: Path, sender: Sender, **settings: object) -> None:
-        """``settings`` by their names without the prefix, in lower case; objects are given as JSON."""
+    def __init__(
+        self, folder: Path, sender: Sender, *, before: Sequence[str] = (), **settings: object
+    ) -> None:
+        """``settings`` by their names without the prefix, in lower case; objects are given as JSON.
+
+        ``before`` stands before the command of the service, such as ``ip netns exec NAME``.
+        """
         self.folder = folder
         self.log = folder / "service.log"
         self.port, self.admin_port = free_ports(2)
+        self._before = before
         self._sender = sender
-        self._settings = {
+        self._settings: dict[str, object] = {
             "webhook_public_key": sender.public_pem,
             "source_hosts": "127.0.0.1",
             "host": "127.0.0.1",
@@ -70,7 +76,7 @@ class Deployment:
         """Start a process, and go on."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "service", "serve", *options],
+                [*self._before, sys.executable, "-m", "service", "serve", *options],
                 cwd=self.folder,
                 env=self.environment,
                 stderr=log,
@@ -152,7 +158,7 @@ class Deployment:
     def deliver(self, body: bytes, *, family: Family = "dyte") -> int:
         """Deliver as the provider does; returns the status, 0 if nobody answered."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/webhook", body, self._sender.headers(body, family)
+            f"http://{self._settings['host']}:{self.port}/webhook", body, self._sender.headers(body, family)
         )
         try:
             with urllib.request.urlopen(request, timeout=5) as answer:
@@ -166,7 +172,7 @@ class Deployment:
     def answer(self, port: int, path: str) -> tuple[int, str]:
         """Status and text of a GET; status 0 if nobody answered."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self._settings['host']}:{port}{path}", timeout=5) as answer:
                 return int(answer.status), answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -19,7 +19,7 @@ from tests.doubles.source import FaultySource, threaded
 from tests.doubles.tcp_gate import TcpGate
 from tests.e2e.deployment import Deployment
 
-__all__ = ["LEASE_S", "PART", "Misdated", "Pair", "ledger", "pair"]
+__all__ = ["LEASE_S", "PART", "Common", "Misdated", "Pair", "ledger", "pair"]
 
 PART = 8 * 1024 * 1024
 LEASE_S = 3
@@ -50,47 +50,43 @@ class Misdated(Deployment):
         return super().environment | told
 
 
-@dataclass
-class Pair:
-    """`zombie` reaches the store by `store` and the ledger by `gate`; `other` nothing can befall."""
+@dataclass(kw_only=True)
+class Common:
+    """One ledger, bucket and source of several, and `other`, one of them that nothing can befall."""
 
-    zombie: Deployment
     other: Deployment
     source: FaultySource
-    store: HoldingStore
-    gate: TcpGate
     seaweedfs: SeaweedFS
     bucket: str
     database_url: str
     sender: Sender
+    source_url: str = ""
+    """Where the others reach the source, if not where it is."""
 
     def announce(
         self, to: Deployment, name: str, size: int, *, seed: int, rate: int = 0, audio: int = 0
     ) -> None:
         """Have one of them hear of a recording; `audio` is the size of its audio file, if it has one."""
         faults: Any = {"rate": rate} if rate else {}
-        link = self.source.add(f"{name}.mp4", size, seed=seed, **faults)
+        link = self.link(f"{name}.mp4", size, seed=seed, **faults)
         more: dict[str, Any] = (
-            {"audioDownloadUrl": self.source.add(f"{name}.mp3", audio, seed=seed)} if audio else {}
+            {"audioDownloadUrl": self.link(f"{name}.mp3", audio, seed=seed)} if audio else {}
         )
         assert to.deliver(self.sender.uploaded(name, link, size=size, **more)) == 200
 
+    def link(self, name: str, size: int, *, seed: int, **faults: Any) -> str:
+        """Have the source serve a file; returns its URL as all of them reach it."""
+        link = self.source.add(name, size, seed=seed, **faults)
+        return link.replace(self.source.base_url, self.source_url or self.source.base_url)
+
     @contextmanager
-    def the_zombies_alone(self) -> Iterator[None]:
-        """What is announced meanwhile the zombie claims: the other one is stopped."""
+    def without_the_other(self) -> Iterator[None]:
+        """What is announced meanwhile it does not claim: it is stopped."""
         self.other.signal(signal.SIGSTOP)
         try:
             yield
         finally:
             self.other.signal(signal.SIGCONT)
-
-    def mend(self) -> None:
-        """End whatever befell them: a test that fails leaves nothing behind for the next."""
-        self.store.recover()
-        self.store.release()
-        self.gate.open()
-        for deployment in (self.zombie, self.other):
-            deployment.signal(signal.SIGCONT)
 
     def rows(self, table: str, names: Sequence[str]) -> list[dict[str, Any]]:
         """What the ledger has of these recordings."""
@@ -111,13 +107,13 @@ class Pair:
         self.other.wait_until(are_settled)
         return {table: self.rows(table, names) for table in TABLES}
 
-    def lost(self) -> set[str]:
-        """The recordings whose lease the zombie says that it lost."""
-        return {line["recording_id"] for line in self.zombie.lines("lease_lost")}
-
     def stored(self, deployment: Deployment) -> set[str]:
         """The recordings of which this one says that it stored a file."""
         return {line["recording_id"] for line in deployment.lines("artifact_stored")}
+
+    def lost(self, deployment: Deployment) -> set[str]:
+        """The recordings whose lease this one says that it lost."""
+        return {line["recording_id"] for line in deployment.lines("lease_lost")}
 
     def named(self, name: str) -> set[str]:
         """The files that a recording's manifest names; none before it is there."""
@@ -137,9 +133,26 @@ class Pair:
         uploads = self.seaweedfs.open_uploads
         self.other.wait_until(lambda: not uploads(self.bucket), timeout_s=30)
 
+
+@dataclass(kw_only=True)
+class Pair(Common):
+    """`zombie` reaches the store by `store` and the ledger by `gate`."""
+
+    zombie: Deployment
+    store: HoldingStore
+    gate: TcpGate
+
+    def mend(self) -> None:
+        """End whatever befell them: a test that fails leaves nothing behind for the next."""
+        self.store.recover()
+        self.store.release()
+        self.gate.open()
+        for deployment in (self.zombie, self.other):
+            deployment.signal(signal.SIGCONT)
+
     def assert_zombie_goes_on(self, name: str) -> None:
         """It archives what comes now, as before."""
-        with self.the_zombies_alone():
+        with self.without_the_other():
             self.announce(self.zombie, name, PART + 1, seed=99)
             self.zombie.wait_until(lambda: self.named(name) == {f"{name}.mp4"})
         assert name in self.stored(self.zombie)
@@ -172,6 +185,9 @@ def pair(folder: Path, sender: Sender, postgres: Postgres, seaweedfs: SeaweedFS)
         other = deployment("other", url, seaweedfs.endpoint_url)
         try:
             with zombie.running(), other.running():
-                yield Pair(zombie, other, source, store, gate, seaweedfs, bucket, url, sender)
+                yield Pair(
+                    zombie=zombie, other=other, source=source, store=store, gate=gate, seaweedfs=seaweedfs,
+                    bucket=bucket, database_url=url, sender=sender,
+                )  # fmt: skip
         finally:
             postgres.drop_database(url)

@@ -52,7 +52,7 @@ def test_who_is_stopped_at_any_moment_for_longer_than_its_lease_harms_nothing(tw
         two.store.hold("PutObject", "put.mp4"),
         two.store.hold("PutObject", "told.mp4.json"),
     ]
-    with two.the_zombies_alone():
+    with two.without_the_other():
         for seed, (name, size) in enumerate(sizes.items()):
             two.announce(two.zombie, name, size, seed=seed)
         two.zombie.wait_until(lambda: all(hold.is_reached for hold in holds))
@@ -67,7 +67,7 @@ def test_who_is_stopped_at_any_moment_for_longer_than_its_lease_harms_nothing(tw
     two.other.wait_until(lambda: all(hold.is_over for hold in holds))
     assert two.named("told") == {"told.mp4"}, "the manifest that comes late is the old one"
     two.zombie.signal(signal.SIGCONT)
-    two.zombie.wait_until(lambda: two.lost() >= sizes.keys(), timeout_s=30)
+    two.zombie.wait_until(lambda: two.lost(two.zombie) >= sizes.keys(), timeout_s=30)
     two.assert_whole(*sizes)
     assert two.settled(list(sizes)) == before
     assert {"begun", "moved", "put"} <= two.stored(two.other)
@@ -76,12 +76,12 @@ def test_who_is_stopped_at_any_moment_for_longer_than_its_lease_harms_nothing(tw
 
 def test_who_is_cut_off_from_the_ledger_alone_loses_its_lease_and_harms_nothing(two: Pair) -> None:
     hold = two.store.hold("UploadPart", "unheard.mp4")
-    with two.the_zombies_alone():
+    with two.without_the_other():
         two.announce(two.zombie, "unheard", 2 * PART + 1, seed=11)
         # Two parts are under way at a time: one is there, the other waits.
         two.zombie.wait_until(lambda: hold.is_reached and bool(two.rows("parts", ["unheard"])))
         two.gate.shut()
-    two.zombie.wait_until(lambda: "unheard" in two.lost(), timeout_s=30)
+    two.zombie.wait_until(lambda: "unheard" in two.lost(two.zombie), timeout_s=30)
     two.other.wait_until(lambda: bool(two.named("unheard")))
     before = two.settled(["unheard"])
     two.store.release()
@@ -95,7 +95,7 @@ def test_who_is_cut_off_from_the_ledger_alone_loses_its_lease_and_harms_nothing(
 
 def test_an_old_manifest_that_was_under_way_as_the_ledger_went_away_is_put_right(two: Pair) -> None:
     hold = two.store.hold("PutObject", "said.mp4.json")
-    with two.the_zombies_alone():
+    with two.without_the_other():
         two.announce(two.zombie, "said", 3000, seed=13)
         two.zombie.wait_until(lambda: hold.is_reached)
         two.gate.shut()
@@ -107,13 +107,13 @@ def test_an_old_manifest_that_was_under_way_as_the_ledger_went_away_is_put_right
     two.store.release()
     two.other.wait_until(lambda: hold.is_over)
     two.gate.open()
-    two.zombie.wait_until(lambda: "said" in two.lost(), timeout_s=30)
+    two.zombie.wait_until(lambda: "said" in two.lost(two.zombie), timeout_s=30)
     two.assert_whole("said")
     assert two.settled(["said"]) == before
 
 
 def test_who_is_cut_off_from_the_store_alone_leaves_the_work_to_who_is_not(two: Pair) -> None:
-    with two.the_zombies_alone():
+    with two.without_the_other():
         # So long that it is not all read before the faults are there, however slow this machine is.
         two.announce(two.zombie, "unsent", 8 * PART + 1, seed=12, rate=PART)
         two.zombie.wait_until(lambda: bool(two.rows("parts", ["unsent"])))
