@@ -139,13 +139,21 @@ class Worker:
             await asyncio.wait([running, keeping])
 
     async def _keep(self, claim: Claim, renewed_at: float) -> None:
-        """Renew at a third of the lease; the lease counts from before each request was sent."""
+        """Renew at a third of the lease; the lease counts from before each request was sent.
+
+        A ledger that is silent is not waited for beyond that: what comes then is another's work.
+        """
         while True:
             await asyncio.sleep(self._lease_s / 3)
             asked_at = self._clock()
+            # Whoever slept past the end of it, as all may have, still asks whether it is another's.
+            left_s = renewed_at + self._lease_s - asked_at
             try:
-                await self._work.renew(claim)
+                async with asyncio.timeout(left_s if left_s > 0 else self._lease_s / 3):
+                    await self._work.renew(claim)
                 renewed_at = asked_at
+            except TimeoutError as error:
+                raise LeaseLost(claim.id) from error
             except LedgerUnavailable as error:
                 if self._clock() - renewed_at >= self._lease_s:
                     raise LeaseLost(claim.id) from error
