@@ -55,8 +55,9 @@ class Silent:
 async def worked(work: Silent) -> float:
     """Let a worker do this until it stops by itself; returns after how many seconds it did."""
     draining = asyncio.Event()
+    both: Any = work
     worker = Worker(
-        cast("Any", work), cast("Any", work), at_once=1, lease_s=LEASE_S, draining=draining, metrics=Metrics(),
+        both, both, at_once=1, lease_s=LEASE_S, draining=draining, metrics=Metrics(),
         clock=time.monotonic, jitter=lambda: 0.5,
     )  # fmt: skip
     running = asyncio.create_task(worker.run())
