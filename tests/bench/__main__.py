@@ -30,7 +30,7 @@ def main() -> None:
     """
     options = read_options(sys.argv[1:])
     signal.signal(signal.SIGTERM, _end)
-    folder = work_folder([parse_size(label) for label in options.sizes])
+    folder = work_folder([parse_size(label) for label in options.sizes], at_once=max(options.at_once))
     sys.stderr.write(f"working in {folder}\n")
     findings = Findings()
     with contextlib.ExitStack() as stack:
@@ -73,7 +73,9 @@ def _measure(
         for sample in samples[:1] if route.label == "held" else samples:
             findings.runs.extend(track.race(contestants, route, sample, rounds=options.rounds))
     for route in routes if "memory" in options.only else ():
-        findings.memory.extend(measure_memory(deployment, track.storage, route, samples))
+        findings.memory.extend(
+            measure_memory(deployment, track.storage, route, samples, counts=options.at_once)
+        )
     if "latency" in options.only:
         findings.latency.extend(measure_latency(deployment, track.storage, routes[0], samples[0]))
 

@@ -1,33 +1,53 @@
-"""How much memory the service needs: idle, for one recording small and large, and for four at once."""
+"""How much memory the service needs: idle, for one recording small and large, and for several at once."""
 
+import contextlib
+import sqlite3
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 from tests.bench.contestants import TIMEOUT_SECONDS
 from tests.bench.meter import peak_mib
 from tests.bench.race import Route
 from tests.bench.samples import Sample
-from tests.bench.service import Deployment, manifest_of
+from tests.bench.service import DEFAULT_AT_ONCE, Deployment, manifest_of
 from tests.bench.storage import Storage, bucket
+
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Occupancy:
-    """High-water marks of one service process: when it was ready, and after all recordings were archived."""
+    """High-water marks of one service process: when it was ready, and after all recordings were archived.
+
+    `at_once` is how many the ledger showed as being moved at the same moment.
+    """
 
     case: str
+    at_once: int
     ready_mib: float
     peak_mib: float
     wall_s: float
 
 
 def measure_memory(
-    deployment: Deployment, storage: Storage, route: Route, samples: Sequence[Sample]
+    deployment: Deployment,
+    storage: Storage,
+    route: Route,
+    samples: Sequence[Sample],
+    *,
+    counts: Sequence[int],
 ) -> list[Occupancy]:
-    """`samples` are in order of size. Each case has a process and a bucket of its own."""
+    """`samples` are in order of size: the smallest in each of the numbers, the largest once.
+
+    Each case has a process and a bucket of its own. The process is let move as many at once as there are,
+    if that is not allowed anyway; its memory for parts is what it is by default.
+    """
     smallest, largest = samples[0], samples[-1]
-    cases = [(smallest, 1), (smallest, 4)]
+    cases = [(smallest, count) for count in counts]
     if largest is not smallest:
         cases.insert(1, (largest, 1))
     return [_measure(deployment, storage, route, sample, count) for sample, count in cases]
@@ -38,17 +58,45 @@ def _measure(deployment: Deployment, storage: Storage, route: Route, sample: Sam
     link = f"{route.source_url}/{sample.name}"
     with (
         bucket(storage, f"memory-{route.label}-{sample.label.lower()}-{count}") as target,
-        deployment.running(endpoint_url=route.endpoint_url, bucket=target.name) as service,
+        deployment.running(
+            endpoint_url=route.endpoint_url, bucket=target.name, at_once=max(count, DEFAULT_AT_ONCE)
+        ) as service,
     ):
         pid = service.process.pid
         ready_mib, started = peak_mib(pid), time.perf_counter()
-        for name in names:
-            service.deliver(
-                deployment.signer.uploaded(file_name=name, link=link, size_bytes=sample.size_bytes)
-            )
-        for name in names:
-            target.wait_for(manifest_of(name), process=service.process, timeout_s=TIMEOUT_SECONDS)
-            if target.size_bytes(name) != sample.size_bytes:
-                raise SystemExit(f"{name} was not stored whole")
+        with _Moving(service.ledger) as moving:
+            for name in names:
+                service.deliver(
+                    deployment.signer.uploaded(file_name=name, link=link, size_bytes=sample.size_bytes)
+                )
+            for name in names:
+                target.wait_for(manifest_of(name), process=service.process, timeout_s=TIMEOUT_SECONDS)
+                if target.size_bytes(name) != sample.size_bytes:
+                    raise SystemExit(f"{name} was not stored whole")
         wall_s = time.perf_counter() - started
-        return Occupancy(f"{route.name}: {count} x {sample.label}", ready_mib, peak_mib(pid), wall_s)
+        case = f"{route.name}: {count} x {sample.label}"
+        return Occupancy(case, moving.most, ready_mib, peak_mib(pid), wall_s)
+
+
+class _Moving:
+    """Looks into a ledger in a thread while the block runs; `most` is how many were moved at one moment."""
+
+    def __init__(self, ledger: Path) -> None:
+        self.most = 0
+        self._address = f"file:{ledger}?mode=ro"
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        count = "SELECT count(*) FROM artifacts WHERE owner IS NOT NULL"
+        with contextlib.closing(sqlite3.connect(self._address, uri=True, timeout=10)) as connection:
+            while not self._stop.wait(_LOOK_SECONDS):
+                self.most = max(self.most, *connection.execute(count).fetchone())

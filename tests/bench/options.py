@@ -20,6 +20,7 @@ class Options:
     held_mb_s: int
     only: Sequence[str]
     checksum: str
+    at_once: Sequence[int]
     json: Path | None
 
 
@@ -55,6 +56,12 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--checksum", choices=("crc64nvme", "none"), default="crc64nvme", help="the service's storage setting"
     )
+    parser.add_argument(
+        "--at-once",
+        type=_numbers,
+        default="1,4",
+        help="`memory`: how many of the smallest sample move at once",
+    )
     parser.add_argument("--json", type=Path, help="write every single measure to this file")
     given = vars(parser.parse_args(arguments))
     if unknown := set(given["only"]) - set(every):
@@ -64,3 +71,7 @@ def read_options(arguments: Sequence[str]) -> Options:
 
 def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in _list(text)]

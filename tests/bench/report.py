@@ -51,9 +51,12 @@ def write_json(findings: Findings, file: Path) -> None:
 
 
 def _memory_table(occupancies: Sequence[Occupancy]) -> str:
-    rows = [[o.case, f"{o.ready_mib:.0f}", f"{o.peak_mib:.0f}", f"{o.wall_s:.1f}"] for o in occupancies]
+    rows = [
+        [o.case, str(o.at_once), f"{o.ready_mib:.0f}", f"{o.peak_mib:.0f}", f"{o.wall_s:.1f}"]
+        for o in occupancies
+    ]
     title = "### Memory of the service (VmHWM)\n\n"
-    return title + _table(["recordings", "ready MiB", "peak MiB", "wall s"], rows)
+    return title + _table(["recordings", "seen at once", "ready MiB", "peak MiB", "wall s"], rows)
 
 
 def _latency_table(answers: Sequence[Answers]) -> str:

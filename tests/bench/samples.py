@@ -47,13 +47,15 @@ def make_sample(folder: Path, label: str) -> Sample:
     return Sample(name, label, size_bytes, digest.hexdigest())
 
 
-def work_folder(sizes_bytes: list[int]) -> Path:
+def work_folder(sizes_bytes: list[int], *, at_once: int = 1) -> Path:
     """A new temporary folder: in memory (/dev/shm) if all that a run holds at once fits there with room left.
 
     Memory, because a shared disk's bad moments would be charged to whoever runs then. Needed at once: the
-    samples, the objects of one run, and as much again for the scenarios that move several recordings.
+    samples, the objects of one run, and as much again for the scenarios that move several recordings, or
+    `at_once` of the smallest.
     """
-    needed = sum(sizes_bytes) + 3 * max(sizes_bytes) + _SPARE_BYTES
+    objects = max(3 * max(sizes_bytes), at_once * min(sizes_bytes))
+    needed = sum(sizes_bytes) + objects + _SPARE_BYTES
     fits = (
         _SHARED_MEMORY.is_dir() and min(shutil.disk_usage(_SHARED_MEMORY).free, _available_bytes()) > needed
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.ledger import Database
+from service.settings import Settings
 from tests.bench.contestants import TIMEOUT_SECONDS, Job
 from tests.bench.deliveries import Delivery, Signer
 from tests.bench.meter import Cost, cpu_seconds, peak_mib
@@ -21,6 +22,8 @@ from tests.bench.programs import free_ports, quiet_environment, running, wait_fo
 from tests.bench.storage import ACCESS_KEY, REGION, SECRET_KEY, Bucket, Storage
 
 _REPOSITORY = Path(__file__).parents[2]
+DEFAULT_AT_ONCE: int = Settings.model_fields["artifacts_in_flight"].default
+"""How many files the service moves at once if it is told nothing."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,10 @@ class Deployment:
     scratch: Path
     checksum: str
 
-    def running(self, *, endpoint_url: str, bucket: str) -> contextlib.AbstractContextManager[Service]:
-        """`serve` with a bucket of SeaweedFS."""
+    def running(
+        self, *, endpoint_url: str, bucket: str, at_once: int = DEFAULT_AT_ONCE
+    ) -> contextlib.AbstractContextManager[Service]:
+        """`serve` with a bucket of SeaweedFS; `at_once` is how many files it moves at the same time."""
         storage = {
             "type": "aws",
             "access_key": ACCESS_KEY,
@@ -71,10 +76,10 @@ class Deployment:
             "endpoint_url": endpoint_url,
             "checksum": self.checksum,
         }
-        return self.serving(storage)
+        return self.serving(storage, at_once=at_once)
 
     @contextlib.contextmanager
-    def serving(self, storage: Mapping[str, object]) -> Iterator[Service]:
+    def serving(self, storage: Mapping[str, object], *, at_once: int = DEFAULT_AT_ONCE) -> Iterator[Service]:
         """`serve` with an empty ledger, from its readiness to the end of the block.
 
         The ledger was made before, as a pod finds it at every start but its very first.
@@ -86,6 +91,7 @@ class Deployment:
             "ARCHIVER_STORAGE_CONFIG": json.dumps(storage),
             "ARCHIVER_WEBHOOK_PUBLIC_KEY": self.signer.public_pem,
             "ARCHIVER_SOURCE_HOSTS": "127.0.0.1,localhost",
+            "ARCHIVER_ARTIFACTS_IN_FLIGHT": str(at_once),
             "ARCHIVER_HOST": "127.0.0.1",
             "ARCHIVER_PORT": str(port),
             "ARCHIVER_ADMIN_PORT": str(admin_port),
