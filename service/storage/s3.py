@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
 _READ_SIZE = 256 * 1024
+_PATIENCE_S = 60.0
+_SLOWEST = 64 * 1024
+"""Bytes a second below which a body is given up: the SDK's own time-outs begin when all of it was sent."""
 
 
 class S3Storage:
@@ -71,13 +74,14 @@ class S3Storage:
         """See :class:`~service.storage.Storage`."""
         guard = await self._guard(body, checksum)
         with translated():
-            answer = await self._client.upload_part(
-                **self._at(upload.key),
-                UploadId=upload.id,
-                PartNumber=number,
-                Body=PartBody(body),  # type: ignore[arg-type]  # botocore needs read, seek and tell alone
-                **guard,
-            )
+            async with _patience(body):
+                answer = await self._client.upload_part(
+                    **self._at(upload.key),
+                    UploadId=upload.id,
+                    PartNumber=number,
+                    Body=PartBody(body),  # type: ignore[arg-type]  # botocore needs read, seek and tell alone
+                    **guard,
+                )
         return answer["ETag"]
 
     async def confirm(self, upload: Upload, parts: Sequence[Part]) -> frozenset[int]:
@@ -139,13 +143,14 @@ class S3Storage:
         guard = await self._guard(body, checksum)
         try:
             with translated(asked=self._options.named):
-                await self._client.put_object(
-                    **self._at(key),
-                    Body=PartBody(body),  # type: ignore[arg-type]  # as in put_part
-                    **self._options.of(attributes, replaceable=replace),
-                    **guard,
-                    **({} if replace else self._when_conditional()),
-                )
+                async with _patience(body):
+                    await self._client.put_object(
+                        **self._at(key),
+                        Body=PartBody(body),  # type: ignore[arg-type]  # as in put_part
+                        **self._options.of(attributes, replaceable=replace),
+                        **guard,
+                        **({} if replace else self._when_conditional()),
+                    )
         except NameTaken:
             found = await self.stat(key)
             owner, etag = attributes.artifact_id, hashlib.md5(body, usedforsecurity=False).hexdigest()
@@ -314,3 +319,8 @@ async def _md5(body: memoryview) -> str:
         digest.update(body[start : start + _READ_SIZE])
         await asyncio.sleep(0)
     return base64.b64encode(digest.digest()).decode()
+
+
+def _patience(body: memoryview) -> asyncio.Timeout:
+    """How long a body may take; the answer to it, and leave to send it, too."""
+    return asyncio.timeout(_PATIENCE_S + len(body) / _SLOWEST)
