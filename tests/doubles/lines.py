@@ -8,7 +8,7 @@ the relay's own kernel takes what comes in.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -115,6 +115,7 @@ class _Holding:
     shared: str
     before: Sequence[str] = ()
     host: str = "127.0.0.1"
+    is_cut: set[str] = field(default_factory=set)
 
     @property
     def urls(self) -> Mapping[str, str]:
@@ -125,6 +126,7 @@ class _Holding:
         return [server for server in self.relays if server != self.shared]
 
     def cut(self, *servers: str, way: Way = Way.BOTH) -> None:
+        self.is_cut.update(servers)
         for server in servers:
             if way is not Way.BACK:
                 self.relays[server].mute()
@@ -132,5 +134,5 @@ class _Holding:
                 self.relays[server].deafen()
 
     def mend(self) -> None:
-        for relay in self.relays.values():
-            relay.mend()
+        while self.is_cut:  # the shared one may be cut by another line
+            self.relays[self.is_cut.pop()].mend()

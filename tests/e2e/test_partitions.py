@@ -1,9 +1,10 @@
 """Hosts that are cut off without a word: packets are lost, no connection ends, nobody is told.
 
 Each service has a network namespace of its own where this machine allows that, and is on loopback behind
-relays that go silent where it does not: see `tests.doubles.lines`.
+relays that go silent where it does not: see `tests.doubles.lines`. So nothing here is ever skipped.
 """
 
+import itertools
 import random
 import signal
 import time
@@ -159,7 +160,9 @@ def test_who_is_cut_off_for_longer_than_its_lease_loses_its_work_and_harms_nothi
     assert set(names) <= pods.stored(pods.other)
 
 
-def test_a_line_that_is_back_or_comes_and_goes_costs_no_recording_that_was_acknowledged(pods: Pods) -> None:
+def test_a_line_that_comes_and_goes_costs_no_recording_that_was_acknowledged(
+    pods: Pods,
+) -> None:
     names = pods.names("back")
     with pods.without_the_other():
         pods.announce_to_each("back", 5 * PART, rate=2 * MIB)
@@ -167,14 +170,13 @@ def test_a_line_that_is_back_or_comes_and_goes_costs_no_recording_that_was_ackno
         storeless, sourceless, *restless = pods.lines
         storeless.cut(STORE)
         sourceless.cut(SOURCE)
-    chance, acknowledged, cut_at = random.Random(1), [], time.monotonic()
-    for number in range(10_000):
-        if time.monotonic() - cut_at > 2 * LEASE_S:
-            break
+    chance, acknowledged, numbers = random.Random(1), [], itertools.count()
+    until = time.monotonic() + 2 * LEASE_S
+    while time.monotonic() < until:
         for line, pod in zip(restless, pods.pods[2:], strict=True):
             line.cut(*line.own)
-            name = f"told-{number}-{pod.port}"
-            told = pods.sender.uploaded(name, pods.link(f"{name}.mp4", 1000, seed=number), size=1000)
+            name = f"told-{next(numbers)}"
+            told = pods.sender.uploaded(name, pods.link(f"{name}.mp4", 1000, seed=1), size=1000)
             time.sleep(chance.uniform(0, 0.4))
             if chance.random() < 0.7:
                 line.mend()
