@@ -27,17 +27,13 @@ class Deployment:
     The log of all of them is in ``log``; every line of it is JSON, which :meth:`lines` checks by reading it.
     """
 
-    def __init__(
-        self, folder: Path, sender: Sender, *, before: Sequence[str] = (), **settings: object
-    ) -> None:
-        """``settings`` by their names without the prefix, in lower case; objects are given as JSON.
-
-        ``before`` stands before the command of the service, such as ``ip netns exec NAME``.
-        """
+    def __init__(self, folder: Path, sender: Sender, **settings: object) -> None:
+        """``settings`` by their names without the prefix, in lower case; objects are given as JSON."""
         self.folder = folder
         self.log = folder / "service.log"
+        self.before: Sequence[str] = ()
+        """What `serve` is run by, such as ``ip netns exec NAME``; commands are not."""
         self.port, self.admin_port = free_ports(2)
-        self._before = before
         self._sender = sender
         self._settings: dict[str, object] = {
             "webhook_public_key": sender.public_pem,
@@ -76,7 +72,7 @@ class Deployment:
         """Start a process, and go on."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._before, sys.executable, "-m", "service", "serve", *options],
+                [*self.before, sys.executable, "-m", "service", "serve", *options],
                 cwd=self.folder,
                 env=self.environment,
                 stderr=log,

@@ -106,10 +106,10 @@ def running(
                 **settings,
             )
 
-        pods = [
-            deployment(f"pod-{number}", end.urls, before=end.before, host=end.host, artifacts_in_flight=1)
-            for number, end in enumerate(ends)
-        ]
+        pods = []
+        for number, end in enumerate(ends):
+            pods.append(deployment(f"pod-{number}", end.urls, host=end.host, artifacts_in_flight=1))
+            pods[-1].before = end.before
         other = deployment("other", servers, artifacts_in_flight=8)
         for each in (other, *pods):
             each.launch()
