@@ -26,6 +26,7 @@ EVENTS: Final = (RECORDING_EVENT, *SESSION_EVENTS)
 """The events to subscribe to."""
 
 _NAME_LENGTH = 200
+_DECODER = json.JSONDecoder(parse_int=float)  # as int, thousands of digits would be an error
 
 
 def parse(body: bytes, provider: Provider) -> Event:
@@ -34,7 +35,7 @@ def parse(body: bytes, provider: Provider) -> Event:
     Raises :class:`DeliveryMalformed`, which names the field, if it is not the JSON it should be.
     """
     try:
-        document = json.loads(body, parse_int=float)  # as int, thousands of digits would be an error
+        document = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise DeliveryMalformed("body", "is not JSON") from error
     if not isinstance(document, dict):

@@ -156,7 +156,7 @@ class Receiver:
     async def _committed(self, request: Request, family: str, body: bytes, apps: Sequence[App]) -> "_Given":
         event = parse(body, FAMILIES[family])
         app = _owner(apps, event, FAMILIES[family])
-        if event.recording is not None:
+        if event.recording is not None and event.recording.app != app.name:
             event = replace(event, recording=replace(event.recording, app=app.name))
         delivery = Delivery(
             provider=FAMILIES[family],

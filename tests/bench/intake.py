@@ -39,7 +39,7 @@ def main() -> None:
     """Measure in turns, and print a table for the README."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.intake", description=__doc__)
     parser.add_argument("--deliveries", type=int, default=30_000, help="how many are signed for each round")
-    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--connections", type=int, default=96)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="sqlite,postgresql,nothing")
