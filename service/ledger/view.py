@@ -5,12 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Row,
-    Select,
-    select,
-)
+from sqlalchemy import Connection, Row, Select, select
 
 from service.ledger.database import Database
 from service.ledger.overview import (

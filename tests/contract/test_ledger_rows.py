@@ -28,11 +28,8 @@ async def test_every_value_arrives_as_it_was_given(ledger: Ledger) -> None:
     texts = ["", " a ", "null", "true", "1", "1e5", "[1]", '{"a": "b"}', "'\"\\", "\\u0041", "$.t"]
     texts += ["%s %(t)s :t", "é日本語😀", "x" * 16_384]
     wholes = [0, 1, -1, 2**53, 2**63 - 1]
-    moments = [chance.uniform(1.7e9, 1.8e9) for _ in range(500)] + [
-        round(chance.uniform(0, 2e9), 6),
-        0.0,
-        3.0,
-    ]
+    moments = [chance.uniform(1.7e9, 1.8e9) for _ in range(500)]
+    moments += [round(chance.uniform(0, 2e9), 6), 0.0, 3.0]
     rows: list[dict[str, Any]] = [
         *({"t": each, "n": None, "x": None, "b": True} for each in texts),
         *({"t": None, "n": each, "x": None, "b": False} for each in wholes),
