@@ -10,6 +10,8 @@ from service.model import Attributes, Checksum, Stored
 from service.retry import part_delay_s, storage_pause_s
 from service.storage import Storage
 
+_ALONE_S = 30.0
+"""How long a storage in doubt is left to the one file that tries it."""
 _T = TypeVar("_T")
 
 
@@ -43,7 +45,8 @@ class Destination:
     async def requested(self, call: Callable[[], Awaitable[_T]]) -> _T:
         """The answer to one request, sent again a few times while the storage is unavailable.
 
-        The gate is narrowed when the storage asks for less. Raises what is left of the failure then.
+        The gate is narrowed when the storage asks for less. Raises what is left of the failure then: at once
+        if files have failed here and nothing has been answered since.
         """
         attempts = 0
         while True:
@@ -60,7 +63,8 @@ class Destination:
                     return answer
             attempts += 1
             delay_s = part_delay_s(error, attempts, jitter=self._jitter())
-            if delay_s is None:
+            is_silent = self._failures and not isinstance(error, StorageThrottled)
+            if delay_s is None or is_silent:
                 raise error
             await self._sleep(delay_s)
 
@@ -84,6 +88,18 @@ class Destination:
         """Why no file should be tried here at the moment: the slots are for storages that take them."""
         return self._trouble if self._failures and self._clock() < self._paused_until else None
 
+    def admit(self) -> StorageError | None:
+        """None for a file that may be tried here now, else :attr:`trouble`.
+
+        After a pause one file is let through alone: what answers it ends the pause for all, and what fails
+        begins the next one. So a pod that is cut off from its storage holds one file at a time, not all that
+        the others could take.
+        """
+        trouble = self.trouble
+        if trouble is None and self._failures:
+            self._paused_until = self._clock() + _ALONE_S
+        return trouble
+
 
 class Destinations(Mapping[str, Destination]):
     """The storages that are open, by their names; one that was not needed before is opened when it is."""
@@ -100,6 +116,11 @@ class Destinations(Mapping[str, Destination]):
             async with self._opening:
                 if name not in self._open and (destination := await self._opener(name)) is not None:
                     self._open[name] = destination
+
+    @property
+    def troubled(self) -> frozenset[str]:
+        """Those where no file should be tried at the moment."""
+        return frozenset(name for name, each in self._open.items() if each.trouble is not None)
 
     async def close(self) -> None:
         """Close every storage."""

@@ -54,20 +54,20 @@ class Mover:
     clock: Callable[[], float]
 
     def target(self, claim: Claim, copy: Copy) -> Target:
-        """A copy to be moved; it has failed already if its storage is in trouble."""
-        destination = self.destinations[copy.storage]
-        target = Target(destination, partial(self._keep, claim, copy.storage))
-        target.failure = destination.trouble
-        target.was_tried = target.failure is None
-        return target
+        """A copy to be moved."""
+        return Target(self.destinations[copy.storage], partial(self._keep, claim, copy.storage))
 
     async def store(self, claim: Claim, targets: Sequence[Target]) -> None:
         """Move the file to the targets, read once for all; each ends ``stored`` or with its ``failure``.
 
+        One whose storage is in trouble has failed before it is tried.
         Begins anew a few times if the source, an upload or a name turns out another. A link that is refused
         is renewed, in the midst of it too, and the transfer goes on at its parts. Raises
         :class:`~service.errors.SourceError`, and :class:`~service.errors.Draining`.
         """
+        for target in targets:
+            target.failure = target.destination.admit()
+            target.was_tried = target.failure is None
         began_at, restarts, had_parts = self.clock(), 0, -1
         while True:
             changed = None

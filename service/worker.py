@@ -74,7 +74,7 @@ class Worker:
             return _POLL_S
         claimed_at = self._clock()
         try:
-            claims = await self._work.claim(free)
+            claims = await self._work.claim(free, avoided=self._archivist.destinations.troubled)
         except LedgerUnavailable as error:
             log.error("claim_failed", error=str(error))
             return _LEDGER_PAUSE_S

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
@@ -16,6 +17,10 @@ from tests.doubles.servers import Moto, Postgres, SeaweedFS
 from tests.doubles.sftp_server import EXTENSIONS, RENAMES, SftpServerDouble
 from tests.doubles.sshd import OpenSSH, RcloneSftp
 from tests.doubles.threaded import threaded
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:

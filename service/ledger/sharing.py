@@ -5,7 +5,7 @@ nobody else has anything. What has a day left, or less, goes before everything e
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -19,13 +19,15 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    case,
     func,
     or_,
     select,
     union_all,
 )
 
-from service.ledger.tables import MOMENT, artifacts
+from service.ledger.tables import MOMENT, artifacts, copies
+from service.model import State
 
 URGENT_S = 24 * 3600.0
 """An artifact that the provider deletes within this time waits for nobody's turn."""
@@ -43,9 +45,14 @@ class _Customer:
     soonest: float
 
 
-def next_due(connection: Connection, limit: int) -> list[str]:
-    """The ids of up to ``limit`` artifacts to be claimed now, locked where the database locks rows."""
-    urgent = connection.execute(_URGENT, {"most": limit}).all()
+def next_due(connection: Connection, limit: int, *, avoided: Collection[str] = ()) -> list[str]:
+    """The ids of up to ``limit`` artifacts to be claimed now, locked where the database locks rows.
+
+    Without those of which nothing is to be stored now but in the ``avoided`` storages.
+    """
+    is_picky = bool(avoided)
+    elsewhere = {"avoided": sorted(avoided)} if is_picky else {}
+    urgent = connection.execute(_URGENT[is_picky], {"most": limit, **elsewhere}).all()
     chosen = [row.id for row in urgent]
     if len(chosen) == limit:
         return chosen
@@ -57,10 +64,10 @@ def next_due(connection: Connection, limit: int) -> list[str]:
     ]
     while waiting and len(chosen) < limit:
         shares = dict(islice(_shares(waiting, limit - len(chosen)).items(), _AT_ONCE))
-        given: dict[str, Any] = {"chosen": chosen}
+        given: dict[str, Any] = {"chosen": chosen, **elsewhere}
         for place, (number, share) in enumerate(shares.items()):
             given |= {f"customer_{place}": waiting[number].name, f"most_{place}": share}
-        found = connection.execute(_theirs(len(shares)), given).all()
+        found = connection.execute(_theirs(len(shares), is_picky=is_picky), given).all()
         chosen += [row.id for row in found]
         got = Counter(row.customer for row in found)
         for number, share in shares.items():
@@ -88,10 +95,21 @@ _FREE = or_(artifacts.c.lease_until.is_(None), artifacts.c.lease_until <= MOMENT
 _DUE = and_(artifacts.c.due_at.is_not(None), artifacts.c.due_at + 0.0 <= MOMENT, _FREE)
 
 
-def _first(most: str, *conditions: ColumnElement[bool]) -> Select[Any]:
+_NOT_AVOIDED = and_(copies.c.due_at <= MOMENT, copies.c.storage.not_in(bindparam("avoided", expanding=True)))
+# One number, not EXISTS: beside an OR PostgreSQL would look for it in all copies that there are. None are
+# open before the first claim, when it is not known yet where the file goes, and when its manifest is due.
+_ELSEWHERE = func.coalesce(
+    select(func.max(case((_NOT_AVOIDED, 1), else_=0)))
+    .where(copies.c.artifact_id == artifacts.c.id, copies.c.state == State.WAITING)
+    .scalar_subquery(),
+    1,
+)
+
+
+def _first(most: str, *conditions: ColumnElement[bool], is_picky: bool) -> Select[Any]:
     return (
         select(artifacts.c.id, artifacts.c.customer)
-        .where(_DUE, *conditions)
+        .where(_DUE, *conditions, *([_ELSEWHERE == 1] if is_picky else []))
         .order_by(artifacts.c.expires_at, artifacts.c.id)
         .limit(bindparam(most, type_=Integer))
         .with_for_update(skip_locked=True)
@@ -99,13 +117,14 @@ def _first(most: str, *conditions: ColumnElement[bool]) -> Select[Any]:
 
 
 @cache
-def _theirs(count: int) -> CompoundSelect[Any]:
+def _theirs(count: int, *, is_picky: bool) -> CompoundSelect[Any]:
     """What is first of each of ``count`` customers, in one statement."""
     each = (
         _first(
             f"most_{place}",
             artifacts.c.customer == bindparam(f"customer_{place}"),
             artifacts.c.id.not_in(bindparam("chosen", expanding=True)),
+            is_picky=is_picky,
         ).subquery()
         for place in range(count)
     )
@@ -139,5 +158,8 @@ def _customers() -> Select[Any]:
     )
 
 
-_URGENT = _first("most", artifacts.c.expires_at < MOMENT + URGENT_S)
+_URGENT = {
+    is_picky: _first("most", artifacts.c.expires_at < MOMENT + URGENT_S, is_picky=is_picky)
+    for is_picky in (False, True)
+}
 _CUSTOMERS = _customers()

@@ -47,8 +47,11 @@ class Work:
         self._owner = owner
         self._lease_s = lease_s
 
-    async def claim(self, limit: int) -> list[Claim]:
-        """Lease up to ``limit`` artifacts that are due and nobody holds: :mod:`~service.ledger.sharing`."""
+    async def claim(self, limit: int, *, avoided: Collection[str] = ()) -> list[Claim]:
+        """Lease up to ``limit`` artifacts that are due and nobody holds: :mod:`~service.ledger.sharing`.
+
+        What has nothing to be stored now but in the ``avoided`` storages is left to others.
+        """
         leased = (
             update(artifacts)
             .where(artifacts.c.id.in_(bindparam("ids", expanding=True)))
@@ -62,7 +65,7 @@ class Work:
         )
 
         def lease(connection: Connection) -> list[Claim]:
-            ids = next_due(connection, limit)
+            ids = next_due(connection, limit, avoided=avoided)
             return _claims(connection, connection.execute(leased, {"ids": ids}).all()) if ids else []
 
         return sorted(await self._database.write(lease), key=lambda claim: claim.expires_at)

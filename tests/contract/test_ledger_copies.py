@@ -278,3 +278,42 @@ async def test_a_revived_artifact_goes_on_with_its_copies(ledger: Ledger, *, fre
     assert [row["state"] for row in await ledger.rows("artifacts")] == ["waiting"]
     at, of_copies = await due(ledger)
     assert at == of_copies[THERE]
+
+
+# ---- claimed by one who cannot store everywhere
+
+
+async def test_what_could_only_be_put_off_is_left_to_others(ledger: Ledger) -> None:
+    await routed(ledger, HERE)
+    await ledger.lapse()
+
+    assert await ledger.work().claim(9, avoided=[THERE, HERE]) == []
+    (claim,) = await ledger.work().claim(9, avoided=[THERE])
+    assert claim.copies == (Copy(HERE, State.WAITING),)
+
+
+async def test_one_storage_that_takes_it_is_enough(ledger: Ledger) -> None:
+    await routed(ledger, HERE, THERE)
+    await ledger.lapse()
+
+    assert len(await ledger.work().claim(9, avoided=[HERE])) == 1
+
+
+async def test_a_copy_that_waits_longer_is_no_reason_to_claim(ledger: Ledger) -> None:
+    claim = await routed(ledger, HERE, THERE)
+    await end(ledger, claim, {HERE: LATER})
+
+    assert await ledger.work().claim(9, avoided=[THERE]) == []
+    assert len(await ledger.work().claim(9, avoided=[HERE])) == 1
+
+
+async def test_what_has_no_storage_yet_is_claimed_and_so_is_what_is_stored_but_for_its_manifest(
+    ledger: Ledger,
+) -> None:
+    (claim,) = await ledger.claimed(ledger.work(), Kind.VIDEO)
+    await ledger.lapse()
+    (claim,) = await ledger.work().claim(9, avoided=[HERE])
+    await store(ledger, claim, HERE)
+    await ledger.lapse()
+
+    assert len(await ledger.work().claim(9, avoided=[HERE])) == 1

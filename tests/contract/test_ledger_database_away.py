@@ -82,13 +82,13 @@ async def test_a_process_stopped_in_a_transaction_holds_the_others_up_for_second
 async def test_what_a_silent_server_holds_is_let_go_of_and_the_ledger_closes(
     line: BadLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.ledger.database._WITHIN_S", 1.0)
-    monkeypatch.setattr("service.ledger.database._CLOSE_S", 0.2)
     database = Database(line.url)
     await database.migrate()
-    intake = Intake(database, within_s=0.2)
-    await intake.record(DELIVERY, news(Kind.VIDEO))
+    patient, intake = Intake(database), Intake(database, within_s=0.2)
+    await patient.record(DELIVERY, news(Kind.VIDEO))
     tasks = len(asyncio.all_tasks())
+    monkeypatch.setattr("service.ledger.database._WITHIN_S", 1.0)
+    monkeypatch.setattr("service.ledger.database._CLOSE_S", 0.2)
     line.silence()
     for _ in range(3):
         with pytest.raises(LedgerUnavailable):
@@ -101,8 +101,10 @@ async def test_what_a_silent_server_holds_is_let_go_of_and_the_ledger_closes(
     assert len(asyncio.all_tasks()) == tasks
 
     line.mend()
-    await intake.record(DELIVERY, news(Kind.AUDIO))
+    monkeypatch.setattr("service.ledger.database._WITHIN_S", 15.0)
+    await patient.record(DELIVERY, news(Kind.AUDIO))
 
+    monkeypatch.setattr("service.ledger.database._WITHIN_S", 1.0)
     line.silence()
     with pytest.raises(LedgerUnavailable):
         await intake.record(DELIVERY, news(Kind.CHAT))

@@ -128,13 +128,13 @@ async def test_what_nobody_took_is_not_given_back(ledger: Ledger) -> None:
 
 
 async def test_a_job_longer_than_the_lease_keeps_it(ledger: Ledger) -> None:
-    process = of(ledger, lease_s=0.3)
+    process = of(ledger, lease_s=3.0)
     assert await process.take(NAME)
     takings = []
 
     async def job() -> None:
         for _ in range(5):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.8)
             takings.append(await of(ledger, "there").take(NAME))
 
     await process.holding(NAME, job)

@@ -31,7 +31,7 @@ def story(recording_id: str) -> list[Event]:
 
 
 @given(order=st.permutations(range(7)), again=st.lists(st.integers(0, 6), max_size=4))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_news_in_any_order_and_number_ends_the_same(
     ledger: Ledger, order: list[int], again: list[int]
 ) -> None:

@@ -178,7 +178,7 @@ async def test_a_time_that_is_not_told_is_seven_days_from_now(ledger: Ledger) ->
         [(status, by_api) for status in STATUS_RANK if status not in ("LIVE", "ENDED") for by_api in (0, 1)]
     )
 )
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_status_keeps_its_first_time_whatever_the_order(
     ledger: Ledger, told: list[tuple[str, int]]
 ) -> None:

@@ -32,7 +32,7 @@ async def routed(ledger: Ledger, *kinds: Kind) -> list[Claim]:
 
 
 @given(given_parts=receipts)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_receipts_come_back_by_number(ledger: Ledger, given_parts: list[Part]) -> None:
     (claim,) = await routed(ledger, Kind.VIDEO)
 

@@ -127,7 +127,7 @@ class Story:
 
 
 @given(drawn_routes=st.tuples(routes, routes), drawn=st.lists(rounds, max_size=5))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_story_ends_with_manifests_that_name_all_that_is_stored(
     ledger: Ledger, drawn_routes: tuple[tuple[str, ...], tuple[str, ...]], drawn: list[Round]
 ) -> None:

@@ -98,7 +98,7 @@ async def test_a_burst_with_replays_ends_as_one_after_the_other(ledger: Ledger) 
 
 
 @given(told=st.lists(events, min_size=1, max_size=15), times=st.integers(1, 4))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_burst_ends_as_one_after_the_other(ledger: Ledger, told: list[Event], times: int) -> None:
     await assert_a_burst_is_as_good(ledger, told * times)
 

@@ -189,3 +189,19 @@ def test_a_line_that_comes_and_goes_costs_no_recording_that_was_acknowledged(
     pods.settled([*names, *acknowledged])
     pods.assert_all_go_on("after-back")
     pods.assert_whole(*names, *acknowledged)
+
+
+def test_who_has_no_store_leaves_the_work_to_the_one_that_has_it(pods: Pods) -> None:
+    *storeless, last = pods.lines
+    names = [f"left-{number}" for number in range(12)]
+    with pods.without_the_other():
+        for line in storeless:
+            line.cut(STORE)
+        for seed, name in enumerate(names):
+            pods.announce(pods.pods[-1], name, PART + 1, seed=seed, rate=8 * MIB)
+        # The first that each of them holds fails after all its tries: the others' attempts are quick.
+        pods.other.wait_until(lambda: all(pods.named(name) for name in names), timeout_s=180)
+    assert set(names) <= pods.stored(pods.pods[-1])
+    pods.mend()
+    pods.assert_all_go_on("after-left")
+    pods.assert_whole(*names)

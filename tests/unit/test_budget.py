@@ -148,7 +148,7 @@ steps = st.lists(
 
 
 @given(steps=steps)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 async def test_whatever_happens_the_limit_and_the_order_are_kept(steps: list[tuple[str, int]]) -> None:
     budget = Budget(10)
     holders: list[Holder] = []

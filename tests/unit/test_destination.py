@@ -118,6 +118,41 @@ async def test_an_answer_ends_the_trouble() -> None:
     assert rig.destination.trouble is None
 
 
+async def test_after_a_pause_one_file_tries_it_alone_until_it_is_answered() -> None:
+    rig, error = Rig(), StorageUnavailable("down")
+    assert [rig.destination.admit(), rig.destination.admit()] == [None, None]
+    rig.destination.failed(error)
+    assert rig.destination.admit() is error
+
+    rig.now = 2.0
+
+    assert [rig.destination.admit(), rig.destination.admit()] == [None, error]
+    await rig.ask("done")
+    assert [rig.destination.admit(), rig.destination.admit()] == [None, None]
+
+
+def test_one_that_tries_it_and_says_nothing_is_not_waited_for_for_ever() -> None:
+    rig = Rig()
+    rig.destination.failed(StorageUnavailable())
+    rig.now = 2.0
+    assert rig.destination.admit() is None
+    while rig.destination.admit() is not None:
+        rig.now += 1
+    assert rig.now == 32
+
+
+async def test_a_storage_in_doubt_is_not_asked_again_at_once_unless_it_speaks() -> None:
+    rig = Rig()
+    rig.destination.failed(StorageUnavailable())
+    with pytest.raises(StorageUnavailable):
+        await rig.ask(StorageUnavailable(), "never asked")
+    assert rig.delays == []
+
+    assert await rig.ask(StorageThrottled(), "done") == "done"
+    assert await rig.ask(StorageUnavailable(), "done") == "done"
+    assert len(rig.delays) == 2
+
+
 # ---- several, by their names
 
 
@@ -184,6 +219,17 @@ async def test_one_that_could_not_be_opened_is_opened_the_next_time() -> None:
     await doors.destinations.open(["a"])
 
     assert "a" in doors.destinations
+
+
+async def test_those_in_trouble_are_told_by_their_names() -> None:
+    doors = Doors("a", "b")
+    assert doors.destinations.troubled == set()
+    await doors.destinations.open(["a", "b"])
+    assert doors.destinations.troubled == set()
+
+    doors.destinations["b"].failed(StorageUnavailable())
+
+    assert doors.destinations.troubled == {"b"}
 
 
 async def test_every_one_that_was_opened_is_closed() -> None:

@@ -138,7 +138,7 @@ async def test_a_request_cancelled_just_after_its_turn_leaves_it_to_the_next() -
 
 
 @given(steps=steps)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 async def test_whatever_happens_nobody_waits_at_a_gate_that_is_free(steps: list[tuple[str, int]]) -> None:
     gate = Gate(3, clock=Clock())
     askers: list[Asker] = []

@@ -17,7 +17,7 @@ from tests.doubles.sender import Sender
 BODY = b'{"event":"recording.statusUpdate","recording":{"id":"r1"}}'
 SPKI, PKCS1 = PublicFormat.SubjectPublicKeyInfo, PublicFormat.PKCS1
 
-fuzzed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+fuzzed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

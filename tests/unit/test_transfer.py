@@ -5,7 +5,7 @@ import math
 from collections.abc import AsyncGenerator
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service import transfer as module
@@ -30,7 +30,6 @@ WAYS = pytest.mark.parametrize("way", ["ranges", "stream"])
     lanes=st.integers(1, 6),
     budget=st.integers(1, 200),
 )
-@settings(deadline=None)
 async def test_ranges_move_every_byte_within_their_limits(
     size: int, part_size: int, lanes: int, budget: int
 ) -> None:
@@ -50,7 +49,6 @@ async def test_ranges_move_every_byte_within_their_limits(
     size=st.integers(0, 95), part_size=st.integers(1, 50), chunk=st.integers(1, 60), lanes=st.integers(1, 6)
 )
 @example(size=20, part_size=10, chunk=10, lanes=1)
-@settings(deadline=None)
 async def test_a_stream_moves_every_byte_in_order(size: int, part_size: int, chunk: int, lanes: int) -> None:
     rig = Rig(lanes=lanes, part_size=part_size)
     reading = Reading(BODY[:size], chunk=chunk)

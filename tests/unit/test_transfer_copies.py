@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.enduring import joined
@@ -68,7 +68,6 @@ async def timed(moving: Coroutine[Any, Any, object]) -> float:
     lanes=st.integers(1, 6),
     budget=st.sampled_from([PART, 3 * PART, 1000]),
 )
-@settings(deadline=None)
 @WAYS
 async def test_whatever_each_copy_has_and_whichever_fails_the_others_end_whole(
     way: str, had: list[set[int]], broken: list[int | None], lanes: int, budget: int

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,9 +23,11 @@ class Silent:
         self.is_claimed = False
         self.ended = asyncio.Event()
         self.stopped_after_s = 0.0
+        self.destinations = SimpleNamespace(troubled=frozenset())
 
-    async def claim(self, _limit: int) -> list[Claim]:
+    async def claim(self, _limit: int, *, avoided: Collection[str]) -> list[Claim]:
         """One, once."""
+        assert not avoided
         if self.is_claimed:
             return []
         self.is_claimed = True
