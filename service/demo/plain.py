@@ -20,6 +20,8 @@ from service.demo.telling import DemoFailed, Teller
 from service.status import size_text
 
 _NAME = "demo-recording.mp4"
+_DELIVERIES = 5
+_PAUSE_S = 1.0
 
 
 async def one_delivery(folder: Path, total: int, tell: Teller, *, keep: bool) -> None:
@@ -33,18 +35,7 @@ async def one_delivery(folder: Path, total: int, tell: Teller, *, keep: bool) ->
         tell("webhook", f"http://{LOOPBACK}:{port}/webhook")
         body = _delivery(link, total)
         began_at = time.monotonic()
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(
-                f"http://{LOOPBACK}:{port}/webhook",
-                data=body,
-                headers={"Content-Type": "application/json", "dyte-signature": signer.signed(body)},
-            ) as response,
-        ):
-            answer = await response.text()
-        tell("delivery", f"answered {response.status} {answer}")
-        if response.status != 200:
-            raise DemoFailed("the delivery was refused")
+        await deliver(f"http://{LOOPBACK}:{port}/webhook", body, signer.signed(body), tell)
         await follow(folder, [_NAME], total, tell)
         took_s = time.monotonic() - began_at
         ((manifest, (video,)),) = (await archived(folder, {_NAME: sample})).items()
@@ -61,6 +52,21 @@ async def one_delivery(folder: Path, total: int, tell: Teller, *, keep: bool) ->
             tell.line("Serving until you press Ctrl+C.")
             await asyncio.Event().wait()
     sample.path.unlink()
+
+
+async def deliver(url: str, body: bytes, signature: str, tell: Teller) -> None:
+    """Post until it is taken, as often as Dyte does. Raises :class:`DemoFailed` if it is not."""
+    headers = {"Content-Type": "application/json", "dyte-signature": signature}
+    async with aiohttp.ClientSession() as session:
+        for attempt in range(_DELIVERIES):
+            await asyncio.sleep(attempt * _PAUSE_S)
+            async with session.post(url, data=body, headers=headers) as response:
+                tell("delivery", f"answered {response.status} {await response.text()}")
+            if response.status == 200:
+                return
+            if response.status < 500:
+                break
+    raise DemoFailed("the delivery was not taken")
 
 
 @contextlib.asynccontextmanager

@@ -165,6 +165,10 @@ class Deployment:
         except OSError:
             return 0
 
+    def hand_over(self, body: bytes, *, family: Family = "dyte") -> None:
+        """Deliver until it is taken, as the provider does: a busy machine may be late with a commit."""
+        self.wait_until(lambda: self.deliver(body, family=family) == 200)
+
     def answer(self, port: int, path: str) -> tuple[int, str]:
         """Status and text of a GET; status 0 if nobody answered."""
         try:

@@ -78,7 +78,7 @@ def test_verify_finds_a_changed_a_short_and_a_missing_file(tmp_path: Path, sende
     with threaded(FaultySource()) as source, deployment.running():
         for name in ("changed", "short", "missing", "whole"):
             link = source.add(f"{name}.mp4", 1_000_000, seed=len(name))
-            assert deployment.deliver(sender.uploaded(name, link, size=1_000_000)) == 200
+            deployment.hand_over(sender.uploaded(name, link, size=1_000_000))
         deployment.wait_until(lambda: len(list(archive.glob("*.json"))) == 4)
         assert deployment.stop() == 0
     assert deployment.command("verify").returncode == 0
@@ -107,7 +107,7 @@ def test_status_shows_what_is_there(tmp_path: Path, sender: Sender) -> None:
     with threaded(FaultySource()) as source, deployment.running():
         good, bad = source.add("good.mp4", 1000), source.add("bad.mp4", 1000, status=503)
         for name, link in (("good", good), ("bad", bad)):
-            assert deployment.deliver(sender.uploaded(name, link, size=1000)) == 200
+            deployment.hand_over(sender.uploaded(name, link, size=1000))
         deployment.wait_until(lambda: bool(deployment.lines("try_failed")))
         deployment.wait_until((tmp_path / "archive" / "good.mp4.json").exists)
         # Now and then it is tried again.

@@ -51,7 +51,7 @@ def test_a_full_disk_is_told_and_waited_for(tmp_path: Path, small_disk: Path, se
     acknowledged = 1  # the last
     with threaded(FaultySource()) as source, deployment.running():
         link = source.add("one.mp4", size, rate=3 * MIB)
-        assert deployment.deliver(sender.uploaded("one", link, size=size)) == 200
+        deployment.hand_over(sender.uploaded("one", link, size=size))
         deployment.wait_until(lambda: source["one.mp4"].peak == 2)
         filler = fill(small_disk)
         # There may be room left in what SQLite has already.

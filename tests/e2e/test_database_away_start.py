@@ -36,7 +36,7 @@ def test_who_starts_before_the_database_waits_for_it_with_both_ports_open(
             assert deployment.deliver(body) == 503
             line.mend()
             deployment.wait_until_ready()
-            assert deployment.deliver(body) == 200
+            deployment.hand_over(body)
             deployment.wait_until((tmp_path / "archive" / "one.mp4.json").exists)
             assert deployment.stop() == 0
         finally:

@@ -45,7 +45,7 @@ def test_a_recording_behind_a_faulty_source_arrives_whole(
     deployment = Deployment(tmp_path, sender)
     with threaded(FaultySource()) as source, deployment.running():
         link = source.add("one.mp4", SIZE, **faults)
-        assert deployment.deliver(sender.uploaded("one", link, size=SIZE)) == 200
+        deployment.hand_over(sender.uploaded("one", link, size=SIZE))
         deployment.wait_until((tmp_path / "archive" / "one.mp4.json").exists, timeout_s=45)
         expected = source["one.mp4"].content
     assert (tmp_path / "archive" / "one.mp4").read_bytes() == expected.read()
@@ -66,7 +66,7 @@ def test_a_faulty_store_takes_the_recording_whole_and_once(
         deployment = Deployment(tmp_path, sender, storage_config=config)
         with deployment.running():
             link = source.add("one.mp4", SIZE)
-            assert deployment.deliver(sender.uploaded("one", link, size=SIZE)) == 200
+            deployment.hand_over(sender.uploaded("one", link, size=SIZE))
             deployment.wait_until(lambda: "one.mp4.json" in seaweedfs.objects(bucket))
             assert deployment.stop() == 0
         sent = source["one.mp4"].sent
@@ -82,7 +82,7 @@ def test_a_missing_bucket_is_waited_for_and_the_log_says_what_to_mend(
     deployment = Deployment(tmp_path, sender, storage_config=seaweedfs.storage_config(bucket))
     with threaded(FaultySource()) as source, deployment.running():
         link = source.add("one.mp4", SIZE)
-        assert deployment.deliver(sender.uploaded("one", link, size=SIZE)) == 200
+        deployment.hand_over(sender.uploaded("one", link, size=SIZE))
         deployment.wait_until(lambda: bool(deployment.lines("try_failed")))
         assert "create the bucket" in deployment.lines("try_failed")[0]["mend"]
         assert "create the bucket" in " ".join(deployment.command("status").stdout.split())
@@ -105,7 +105,8 @@ def test_a_file_that_is_gone_before_its_time_is_tried_again_and_after_it_expires
             downloadUrlExpiry=past,
             audioDownloadUrl=source.add("late.mp3", 1000),
         )
-        assert deployment.deliver(early) == deployment.deliver(late) == 200
+        deployment.hand_over(early)
+        deployment.hand_over(late)
         deployment.wait_until(lambda: bool(deployment.lines("artifact_expired")))
         # What could be had is archived, and its manifest says what could not.
         deployment.wait_until((tmp_path / "archive" / "late.mp3.json").exists)
@@ -116,7 +117,7 @@ def test_a_file_that_is_gone_before_its_time_is_tried_again_and_after_it_expires
         # A fresh link, as another delivery brings it, is taken up at once; there is still one manifest.
         for name, manifest in (("early", "early.mp4.json"), ("late", "late.mp3.json")):
             fresh = source.add(f"{name}-fresh.mp4", SIZE)
-            assert deployment.deliver(sender.uploaded(name, fresh, size=SIZE)) == 200
+            deployment.hand_over(sender.uploaded(name, fresh, size=SIZE))
             named = f'"key": "{name}.mp4"'
             path = tmp_path / "archive" / manifest
             deployment.wait_until(lambda: path.exists() and named in path.read_text(), timeout_s=20)  # noqa: B023
@@ -131,7 +132,7 @@ def test_two_recordings_of_one_name_are_both_kept(tmp_path: Path, sender: Sender
         for index, name in enumerate(("one", "two")):
             link = source.add(f"{name}.mp4", SIZE, seed=index)
             body = sender.uploaded(name, link, size=SIZE, outputFileName="weekly.mp4")
-            assert deployment.deliver(body) == 200
+            deployment.hand_over(body)
             deployment.wait_until((tmp_path / "archive" / f"weekly-{name}.mp4.json").exists)
     assert foreign.read_bytes() == b"it was here before"
     for index, name in enumerate(("one", "two")):
@@ -149,7 +150,7 @@ def test_no_secret_and_no_signed_link_reaches_log_metrics_or_a_command(
         bad = source.add("bad.mp4", SIZE, status=403) + "?X-Amz-Signature=5ec2e7&X-Amz-Credential=AKIA"
         private = "https://user:5ec2e7@10.0.0.1/x.mp4?X-Amz-Signature=5ec2e7"
         for name, link in (("good", good), ("bad", bad), ("private", private)):
-            assert deployment.deliver(sender.uploaded(name, link, size=SIZE)) == 200
+            deployment.hand_over(sender.uploaded(name, link, size=SIZE))
         deployment.wait_until(lambda: "good.mp4.json" in seaweedfs.objects(bucket))
         deployment.wait_until(lambda: len(deployment.lines("try_failed")) >= 2)
         shown = [deployment.log.read_text(), deployment.answer(deployment.admin_port, "/metrics")[1]]
@@ -174,7 +175,7 @@ def test_a_receiver_and_a_worker_in_two_processes_share_one_postgresql(
     with threaded(FaultySource()) as source, receiver.running(), worker.running():
         link = source.add("one.mp4", SIZE)
         assert worker.deliver(sender.uploaded("one", link, size=SIZE)) == 0, "a worker takes no deliveries"
-        assert receiver.deliver(sender.uploaded("one", link, size=SIZE)) == 200
+        receiver.hand_over(sender.uploaded("one", link, size=SIZE))
         worker.wait_until((tmp_path / "archive" / "one.mp4.json").exists)
         assert receiver.stop() == worker.stop() == 0
     assert not receiver.lines("artifact_stored")

@@ -94,7 +94,7 @@ def test_only_the_parts_in_flight_are_moved_again_after_a_kill(tmp_path: Path, s
     with threaded(FaultySource()) as source:
         link = source.add("one.mp4", size, rate=32 * MIB)
         with deployment.running():
-            assert deployment.deliver(sender.uploaded("one", link, size=size)) == 200
+            deployment.hand_over(sender.uploaded("one", link, size=size))
             deployment.wait_until(lambda: source["one.mp4"].sent >= size // 2)
         source["one.mp4"].recover()
         with deployment.running():

@@ -51,13 +51,14 @@ class Pods(Common):
         """Return when the bytes of each come: as many as there are pods, so each has one."""
         self.other.wait_until(lambda: all(self.source[f"{name}.mp4"].sent for name in names))
 
-    def answer(self, pod: Deployment, delivery: bytes) -> int:
-        """What a pod answers to a delivery, and soon, whatever it is cut off from."""
-        began_at = time.monotonic()
-        status = pod.deliver(delivery)
-        # The promise is 1 s; the machine may be busy.
-        assert time.monotonic() - began_at < 2.5
-        return status
+    def assert_refused_soon(self, pod: Deployment, delivery: bytes) -> None:
+        """A pod without its ledger says so within a second; the machine may be busy now and then."""
+        took_s = []
+        for _ in range(3):
+            began_at = time.monotonic()
+            assert pod.deliver(delivery) == 503
+            took_s.append(time.monotonic() - began_at)
+        assert min(took_s) < 1.5
 
     def mend(self) -> None:
         """Lines as they were."""
@@ -72,7 +73,7 @@ class Pods(Common):
             for turn in range(10):
                 for pod in self.pods:
                     news = self.sender.status(f"{kind}-{turn}-{pod.port}", "RECORDING")
-                    pod.wait_until(lambda: self.answer(pod, news) == 200)  # noqa: B023
+                    pod.wait_until(lambda: pod.deliver(news) == 200)  # noqa: B023
                 names = self.announce_to_each(f"{kind}-{turn}", PART + 1, rate=4 * MIB)
                 self.other.wait_until(lambda: all(self.named(name) for name in names))  # noqa: B023
                 self.settled(names)
@@ -146,7 +147,7 @@ def test_who_is_cut_off_for_longer_than_its_lease_loses_its_work_and_harms_nothi
     link = pods.link("heard.mp4", 1000, seed=9)
     heard = pods.sender.uploaded("heard", link, size=1000)
     for pod in pods.pods:
-        assert [pods.answer(pod, heard), pods.answer(pod, heard)] == [503, 503]
+        pods.assert_refused_soon(pod, heard)
     pods.other.wait_until(lambda: all(pods.named(name) for name in names))
     before = pods.settled(names)
     for pod in pods.pods:
@@ -180,7 +181,7 @@ def test_a_line_that_comes_and_goes_costs_no_recording_that_was_acknowledged(
             time.sleep(chance.uniform(0, 0.4))
             if chance.random() < 0.7:
                 line.mend()
-            if pods.answer(pod, told) == 200:
+            if pod.deliver(told) == 200:
                 acknowledged.append(name)
             line.mend()
     pods.mend()
@@ -192,7 +193,7 @@ def test_a_line_that_comes_and_goes_costs_no_recording_that_was_acknowledged(
 
 
 def test_who_has_no_store_leaves_the_work_to_the_one_that_has_it(pods: Pods) -> None:
-    *storeless, last = pods.lines
+    *storeless, _with_store = pods.lines
     names = [f"left-{number}" for number in range(12)]
     with pods.without_the_other():
         for line in storeless:

@@ -207,7 +207,7 @@ def test_20_tracks_announced_without_a_link_are_asked_for_at_once_and_have_one_m
         deployment.wait_until(lambda: bool(deployment.lines("reconciled")))
         recording = account.add_recording("call", size=4000, tracks=20)
         body = account.sender.uploaded("call", None, family="rtk")
-        assert deployment.deliver(body, family="rtk") == 200
+        deployment.hand_over(body, family="rtk")
         deployment.wait_until(lambda: "recording-call.json" in manifests(deployment))
     (manifest,) = manifests(deployment).values()
     assert len({entry["track"] for entry in manifest["artifacts"]}) == 20

@@ -81,7 +81,7 @@ def test_news_in_the_wrong_order_changes_nothing_that_is_known_better(
     begun, held = bodies("held", "INVOKED", "PAUSED")
     with deployment.running():
         for body in (uploaded, errored, paused, recording, uploading, invoked, uploaded, held, begun):
-            assert deployment.deliver(body) == 200
+            deployment.hand_over(body)
         deployment.wait_until(lambda: bool(deployment.lines("recording_archived")))
         status = deployment.told("status")
         counts = {name: deployment.metric(NEWS, status=name) for name in ("UPLOADED", "ERRORED", "PAUSED")}

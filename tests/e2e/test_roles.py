@@ -31,7 +31,7 @@ def test_a_receiver_loads_nothing_that_moves_files(tmp_path: Path, sender: Sende
         for role in ("receiver", "worker")
     )
     with threaded(FaultySource()) as source, receiver.running(), worker.running():
-        assert receiver.deliver(sender.uploaded("one", source.add("one.mp4", 9 * MIB), size=9 * MIB)) == 200
+        receiver.hand_over(sender.uploaded("one", source.add("one.mp4", 9 * MIB), size=9 * MIB))
         assert worker.deliver(sender.uploaded("two", source.add("two.mp4", 5), size=5)) == 0
         worker.wait_until((tmp_path / "archive" / "one.mp4.json").exists)
 
@@ -64,7 +64,7 @@ def test_a_second_process_on_a_sqlite_file_is_refused_and_commands_are_not(
         assert "another process serves archiver.db already" in second.stderr
         assert "PostgreSQL" in second.stderr
         assert "Traceback" not in second.stderr
-        assert deployment.deliver(sender.status("one", "RECORDING")) == 200
+        deployment.hand_over(sender.status("one", "RECORDING"))
         assert "1 recording" in deployment.told("status")
     # After kill -9 it is free at once.
     deployment.start()

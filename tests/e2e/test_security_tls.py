@@ -93,7 +93,7 @@ def read(scene: Scene, deployment: Deployment, sender: Sender, files: FaultySour
             files.add(f"{how}.mp4", SIZE)
             link = f"{scene.ends['source', how].base_url}/{how.replace(' ', '%20')}.mp4"
             body = sender.uploaded(how, link, size=SIZE, outputFileName=f"{how}.mp4")
-            assert deployment.deliver(body) == 200
+            deployment.hand_over(body)
 
         def settled() -> bool:
             for line in deployment.lines("try_failed"):

@@ -20,12 +20,12 @@ def test_sigterm_finishes_the_parts_in_flight_and_exits_0(tmp_path: Path, sender
     with threaded(FaultySource()) as source:
         link = source.add("one.mp4", size, rate=12 * MIB)
         with deployment.running():
-            assert deployment.deliver(sender.uploaded("one", link, size=size)) == 200
+            deployment.hand_over(sender.uploaded("one", link, size=size))
             deployment.wait_until(lambda: source["one.mp4"].sent >= 3 * PART)
             deployment.signal(signal.SIGTERM)
             deployment.wait_until(lambda: deployment.answer(deployment.admin_port, "/readyz")[0] == 503)
             # While it drains it still takes deliveries: they are safe in the ledger.
-            assert deployment.deliver(sender.uploaded("two", link, size=size)) == 200
+            deployment.hand_over(sender.uploaded("two", link, size=size))
             assert deployment.wait() == 0
         before = source["one.mp4"].sent
         source["one.mp4"].recover()
@@ -46,7 +46,7 @@ def test_parts_that_do_not_finish_in_the_drain_time_are_given_up(tmp_path: Path,
     with threaded(FaultySource()) as source:
         link = source.add("one.mp4", 4 * PART, stall_after=MIB)
         with deployment.running():
-            assert deployment.deliver(sender.uploaded("one", link, size=4 * PART)) == 200
+            deployment.hand_over(sender.uploaded("one", link, size=4 * PART))
             deployment.wait_until(lambda: source["one.mp4"].sent >= MIB)
             assert deployment.stop(timeout_s=10) == 0
         source["one.mp4"].recover()
@@ -62,7 +62,7 @@ def test_a_second_signal_ends_the_process_at_once(
     with threaded(FaultySource()) as source:
         link = source.add("one.mp4", 4 * PART, stall_after=MIB)
         with deployment.running():
-            assert deployment.deliver(sender.uploaded("one", link, size=4 * PART)) == 200
+            deployment.hand_over(sender.uploaded("one", link, size=4 * PART))
             deployment.wait_until(lambda: source["one.mp4"].sent >= MIB)
             deployment.signal(number)
             deployment.wait_until(lambda: bool(deployment.lines("draining_began")))

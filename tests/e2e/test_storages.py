@@ -36,7 +36,7 @@ def test_after_a_kill_half_way_only_the_parts_in_flight_are_moved_again(
     with threaded(FaultySource()) as source:
         link = source.add("one.mp4", size, rate=8 * MIB)
         with deployment.running():
-            assert deployment.deliver(sender.uploaded("one", link, size=size)) == 200
+            deployment.hand_over(sender.uploaded("one", link, size=size))
             deployment.wait_until(lambda: source["one.mp4"].sent >= size // 2)
         source["one.mp4"].recover()
         with deployment.running():
@@ -82,7 +82,7 @@ def test_rules_say_where_a_recording_goes_and_a_copy_costs_no_second_reading(
             body = sender.uploaded(name, source.add(f"{name}.mp4", SIZE), size=SIZE, audioDownloadUrl=audio)
             told = json.loads(body)
             told["meeting"]["title"] = title
-            assert deployment.deliver(json.dumps(told).encode()) == 200
+            deployment.hand_over(json.dumps(told).encode())
         deployment.wait_until(lambda: len(deployment.lines("recording_archived")) == 3)
         assert source["one.mp4"].sent == SIZE
         verified = deployment.command("verify")
@@ -109,7 +109,7 @@ def test_a_storage_that_is_down_holds_up_nothing_and_gets_its_copy_when_it_is_ba
         with routed(tmp_path, sender, storages, *rules) as deployment:
             for name in names:
                 link = source.add(f"{name}.mp4", SIZE)
-                assert deployment.deliver(sender.uploaded(name, link, size=SIZE)) == 200
+                deployment.hand_over(sender.uploaded(name, link, size=SIZE))
             deployment.wait_until(lambda: len(list((tmp_path / "main").glob("*.json"))) == len(names))
             deployment.wait_until(lambda: bool(deployment.lines("try_failed")))
             assert {line["storage"] for line in deployment.lines("try_failed")} == {"legal"}
@@ -137,7 +137,7 @@ def test_a_storage_that_refuses_every_other_part_gets_its_copy_all_the_same(
         storages = {"main": local(tmp_path, "main"), "slow": slow}
         with routed(tmp_path, sender, storages, {"to": ["slow", "main"]}) as deployment:
             link = source.add("one.mp4", SIZE)
-            assert deployment.deliver(sender.uploaded("one", link, size=SIZE)) == 200
+            deployment.hand_over(sender.uploaded("one", link, size=SIZE))
             deployment.wait_until(lambda: len(deployment.lines("recording_archived")) == 2)
         assert seaweedfs.read(bucket, "one.mp4") == (tmp_path / "main" / "one.mp4").read_bytes()
 

@@ -144,10 +144,10 @@ def test_a_manifest_that_comes_after_its_workers_death_is_put_right_by_the_next(
         hold = store.hold("PutObject", "late.mp4.json")
         link, audio = source.add("late.mp4", 1000), source.add("late.mp3", 500)
         with deployment.running():
-            assert deployment.deliver(sender.uploaded("late", link, size=1000)) == 200
+            deployment.hand_over(sender.uploaded("late", link, size=1000))
             deployment.wait_until(lambda: hold.is_reached)
             # Meanwhile the audio is announced and archived, with a manifest that names both.
-            assert deployment.deliver(sender.uploaded("late", link, size=1000, audioDownloadUrl=audio)) == 200
+            deployment.hand_over(sender.uploaded("late", link, size=1000, audioDownloadUrl=audio))
             deployment.wait_until(lambda: bool(deployment.lines("recording_archived")))
             deployment.kill()
         assert "late.mp3" in manifest()

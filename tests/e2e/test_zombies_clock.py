@@ -35,7 +35,7 @@ def test_in_a_folder_a_wrong_clock_changes_neither_leases_nor_what_is_written(
     with threaded(FaultySource()) as source, zombie.running(), other.running():
         link = source.add("slow.mp4", size, rate=MIB)
         other.signal(signal.SIGSTOP)
-        assert zombie.deliver(sender.uploaded("slow", link, size=size)) == 200
+        zombie.hand_over(sender.uploaded("slow", link, size=size))
         zombie.wait_until(lambda: source["slow.mp4"].sent > 0)
         other.signal(signal.SIGCONT)
         # Its lease is renewed for longer than a lease, and to the other one it holds.
@@ -50,7 +50,7 @@ def test_in_a_folder_a_wrong_clock_changes_neither_leases_nor_what_is_written(
         content = source["slow.mp4"].content.read()
         after = source.add("after.mp4", PART + 1)
         other.signal(signal.SIGSTOP)
-        assert zombie.deliver(sender.uploaded("after", after, size=PART + 1)) == 200
+        zombie.hand_over(sender.uploaded("after", after, size=PART + 1))
         zombie.wait_until((archive / "after.mp4.json").exists)
         other.signal(signal.SIGCONT)
         (row, *_) = [each for each in ledger(postgres_url, "artifacts") if each["recording_id"] == "slow"]
@@ -82,7 +82,7 @@ def test_a_store_that_refuses_a_wrong_clock_is_left_to_a_worker_whose_clock_is_r
     zombie, other = Misdated(folders[0], sender, **settings), Deployment(folders[1], sender, **settings)
     with threaded(FaultySource()) as source, zombie.running():
         link = source.add("one.mp4", PART + 1)
-        assert zombie.deliver(sender.uploaded("one", link, size=PART + 1)) == 200
+        zombie.hand_over(sender.uploaded("one", link, size=PART + 1))
         # It signs with its own clock, and the store does not take that.
         zombie.wait_until(lambda: bool(zombie.lines("try_failed")))
         assert seaweedfs.objects(bucket) == {}

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from service.demo import DemoFailed
 from service.demo.outcome import archived
+from service.demo.plain import deliver
 from service.demo.sample import Sample, random_sample, text_sample
 from service.demo.stand_in import StandIn
 from service.demo.telling import Teller
@@ -213,3 +214,36 @@ def _write_manifest(archive: Path, sample: Sample) -> None:
     )
     text = render(Recording("r1", Provider.DYTE, "UPLOADED"), [entry], [], storage="main", version="1")
     (archive / f"{sample.path.name}.json").write_bytes(text)
+
+
+# ---- one delivery
+
+
+@pytest.mark.parametrize(
+    ("answers", "posted"),
+    [([503, 503, 200], 3), ([200], 1), ([401, 200], 1), ([503] * 5 + [200], 5)],
+)
+async def test_a_delivery_is_posted_as_often_as_dyte_does(
+    answers: list[int], posted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.demo.plain._PAUSE_S", 0.0)
+    asked = list(answers)
+
+    async def answer(request: web.Request) -> web.Response:
+        assert (request.headers["dyte-signature"], await request.read()) == ("signed", b"body")
+        return web.json_response({}, status=asked.pop(0))
+
+    told, routes = io.StringIO(), web.Application()
+    routes.router.add_post("/webhook", answer)
+    runner = web.AppRunner(routes, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/webhook"
+        with contextlib.nullcontext() if answers[posted - 1] == 200 else pytest.raises(DemoFailed):
+            await deliver(url, b"body", "signed", Teller(Console(file=told)))
+    finally:
+        await runner.cleanup()
+
+    assert len(answers) - len(asked) == posted
+    assert [int(line.split()[2]) for line in told.getvalue().splitlines()] == answers[:posted]

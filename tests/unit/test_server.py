@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import statistics
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -244,12 +245,14 @@ async def test_a_server_that_stops_lets_the_answer_under_way_go_out() -> None:
 
 
 async def test_answers_leave_at_once(port: PublicPort) -> None:
-    began_at = time.monotonic()
+    took_s = []
     async with port.wire() as wire:
         for _ in range(50):
+            began_at = time.monotonic()
             await wire.send(HEALTH)
             assert await wire.status() == 200
-    assert time.monotonic() - began_at < 1.0  # two seconds where each answer waits for an acknowledgement
+            took_s.append(time.monotonic() - began_at)
+    assert statistics.median(took_s) < 0.03  # 0.04 where each answer waits for an acknowledgement
 
 
 def test_a_port_that_is_taken_is_an_error() -> None:
