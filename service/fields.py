@@ -23,7 +23,7 @@ def fields(value: object) -> dict[str, Any]:
 
 def clean(text: str) -> str:
     """The text without what cannot be encoded (lone surrogates) or stored (NUL), and without controls."""
-    return _UNFIT.sub("", text)
+    return text if text.isprintable() else _UNFIT.sub("", text)  # nearly every one is
 
 
 def identity(value: object) -> str | None:

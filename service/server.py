@@ -126,6 +126,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                interface="asgi3",
                 http=GuardedProtocol,
                 ws="none",
                 lifespan="off",
@@ -133,6 +134,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 log_level="warning",
                 server_header=False,
+                proxy_headers=False,  # whose address it was nobody asks
                 limit_concurrency=2 * CONNECTIONS,  # where nobody can be let go
                 backlog=1024,
                 timeout_keep_alive=30,

@@ -1,6 +1,7 @@
 """Logs and metrics: one way to write each, and no secret in either."""
 
 import contextlib
+import json
 import logging
 import math
 import re
@@ -16,6 +17,8 @@ from structlog.typing import Processor
 _QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?\"<>]*)\?[^\s\"<>]*", re.IGNORECASE)
 _USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s\"]+@", re.IGNORECASE)
 _SECRET_LENGTH = 4
+# One for all lines: json.dumps makes a new one for each. It gets what is masked: texts and numbers.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Redaction:
@@ -56,7 +59,7 @@ def configure_logging(*, level: str, form: str, secrets: Sequence[str] = ()) -> 
         Redaction(secrets),
     ]
     renderer: Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
+        structlog.processors.JSONRenderer(lambda event, **_: _encode(event))
         if form == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )

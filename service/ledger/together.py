@@ -41,15 +41,19 @@ class Together(Generic[_I, _O]):
 
         One that is given up may still be committed, if that had begun.
         """
-        turn: asyncio.Future[_O] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[_O] = loop.create_future()
         self._waiting.append((item, turn))
         if self._carrying is None:
-            self._carrying = asyncio.create_task(self._carry())
+            self._carrying = loop.create_task(self._carry())
+        giving_up = loop.call_later(self._within_s, self._give_up, turn)
         try:
-            async with asyncio.timeout(self._within_s):
-                return await turn
-        except TimeoutError as error:
-            raise LedgerUnavailable(f"nothing was committed within {self._within_s:g} s") from error
+            return await turn
+        finally:
+            giving_up.cancel()
+
+    def _give_up(self, turn: asyncio.Future[_O]) -> None:
+        _fail(turn, LedgerUnavailable(f"nothing was committed within {self._within_s:g} s"))
 
     async def _carry(self) -> None:
         try:
