@@ -27,10 +27,8 @@ FAMILIES: Final[Mapping[str, Provider]] = {"dyte": Provider.DYTE, "rtk": Provide
 """The first part of the headers ``*-signature``, ``*-uuid``, ``*-webhook-id``, and whose they are."""
 
 BODY_LIMIT: Final = 1024 * 1024
-BODY_S: Final = 2.0
-"""A sender that needs longer for its body is cut off; the provider itself gives up after 3 s."""
 ANSWER_S: Final = 2.7
-"""Every answer is given within this time of the request's head."""
+"""Every answer is given within this time of the request's head; the provider gives up after 3 s."""
 
 # One for all answers: JSONResponse makes a new one for each.
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -90,11 +88,18 @@ class Receiver:
         headers = _headers(request)
         families = [name for name in FAMILIES if f"{name}-signature" in headers]
         provider = FAMILIES[families[0]] if families else None
+        body: bytes | None = None
+        given = _refused(headers, families)
         try:
-            async with asyncio.timeout(ANSWER_S):
-                given = await self._taken(request, headers, families)
+            if given is None:
+                async with asyncio.timeout(ANSWER_S):
+                    body = await _body(request)
+                    given = _TOO_LARGE if body is None else await self._taken(headers, families, body)
+        except ClientDisconnect:
+            given = _Given(408, {"error": "the sender closed the connection"})
         except TimeoutError:
-            given = _Given(503, {"error": "the delivery could not be stored in time"})
+            late = "the body was not sent" if body is None else "the delivery could not be stored"
+            given = _Given(408 if body is None else 503, {"error": f"{late} in time"})
         except Exception as error:
             # A fault of ours: the sender shall try again, and the log tells where it was.
             log.error("delivery_broke_off", exc_info=error)
@@ -121,20 +126,7 @@ class Receiver:
             "application/json",
         )
 
-    async def _taken(self, request: Request, headers: Mapping[str, str], families: list[str]) -> "_Given":
-        if refused := _unsupported(headers):
-            return _Given(415, {"error": refused})
-        if not families:
-            return _Given(401, {"error": "there is no dyte-signature or rtk-signature header"})
-        try:
-            async with asyncio.timeout(BODY_S):
-                body = await _body(request, headers)
-        except TimeoutError:
-            return _Given(408, {"error": f"the body was not sent within {BODY_S:g} s"})
-        except ClientDisconnect:
-            return _Given(408, {"error": "the sender closed the connection"})
-        if body is None:
-            return _Given(413, {"error": f"the body is larger than {BODY_LIMIT} bytes"})
+    async def _taken(self, headers: Mapping[str, str], families: list[str], body: bytes) -> "_Given":
         try:
             family, apps = await self._verified(headers, families, body)
             webhook_id = headers.get(f"{family}-webhook-id")
@@ -207,6 +199,9 @@ class _Given:
     app: str | None = None
 
 
+_TOO_LARGE = _Given(413, {"error": f"the body is larger than {BODY_LIMIT} bytes"})
+
+
 def _owner(apps: Sequence[App], event: Event, provider: Provider) -> App:
     """Whose it is, of those that its key and its webhook id allow."""
     # Both providers' own keys are in one ring.
@@ -225,20 +220,24 @@ def _headers(request: Request) -> Mapping[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(request.headers.raw)}
 
 
-def _unsupported(headers: Mapping[str, str]) -> str | None:
+def _refused(headers: Mapping[str, str], families: Sequence[str]) -> _Given | None:
+    """What is wrong with the head, if anything is."""
     content_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if content_type != "application/json" and not content_type.endswith("+json"):
-        return "content-type is not application/json"
+        return _Given(415, {"error": "content-type is not application/json"})
     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        return "content-encoding is not supported: the signature is over the bytes as sent"
+        told = "content-encoding is not supported: the signature is over the bytes as sent"
+        return _Given(415, {"error": told})
+    if not families:
+        return _Given(401, {"error": "there is no dyte-signature or rtk-signature header"})
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > BODY_LIMIT:
+        return _TOO_LARGE
     return None
 
 
-async def _body(request: Request, headers: Mapping[str, str]) -> bytes | None:
+async def _body(request: Request) -> bytes | None:
     """The raw body, or None as soon as it is known to be too large."""
-    length = headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > BODY_LIMIT:
-        return None
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)

@@ -80,7 +80,7 @@ async def test_a_body_in_chunks_is_taken(port: PublicPort, sender: Sender) -> No
 async def test_a_body_that_does_not_come_is_408(
     monkeypatch: pytest.MonkeyPatch, port: PublicPort, sender: Sender
 ) -> None:
-    monkeypatch.setattr("service.receiver.BODY_S", 0.05)
+    monkeypatch.setattr("service.receiver.ANSWER_S", 0.05)
     body = sender.uploaded("r1", LINK)
     for sent in (b"", body[:-1]):
         async with port.wire() as wire:
@@ -93,7 +93,7 @@ async def test_a_body_that_does_not_come_is_408(
 async def test_a_body_that_drips_is_408_however_often_a_byte_comes(
     monkeypatch: pytest.MonkeyPatch, port: PublicPort, sender: Sender
 ) -> None:
-    monkeypatch.setattr("service.receiver.BODY_S", 0.1)
+    monkeypatch.setattr("service.receiver.ANSWER_S", 0.1)
     async with port.wire() as wire:
         await wire.send(head_of(sender, b"", length=1000))
         answer = asyncio.create_task(wire.status())
