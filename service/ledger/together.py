@@ -57,10 +57,19 @@ class Together(Generic[_I, _O]):
 
     async def _carry(self) -> None:
         try:
-            while batch := self._next():
+            while batch := await self._gathered():
                 await self._settle(batch)
         finally:
             self._carrying = None
+
+    async def _gathered(self) -> list[tuple[_I, asyncio.Future[_O]]]:
+        # What has arrived already, and is only to be read, comes along: a transaction that ran beside the
+        # reading would be a small one, and slow both down.
+        seen = -1
+        while seen < len(self._waiting) < self._most:
+            seen = len(self._waiting)
+            await asyncio.sleep(0)
+        return self._next()
 
     def _next(self) -> list[tuple[_I, asyncio.Future[_O]]]:
         batch: list[tuple[_I, asyncio.Future[_O]]] = []
