@@ -8,18 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from service.ledger.database import Database
-from service.ledger.overview import (
-    Deadline,
-    Line,
-    Lost,
-    Overview,
-    counts,
-    deadlines,
-    lines,
-    lost,
-    overview,
-    statuses,
-)
+from service.ledger.overview import Deadline, Line, Overview, deadlines, lines, overview
 from service.ledger.tables import artifacts, copies, manifests, recordings
 from service.model import Archived, Artifact, Checksum, Kind, Provider, Recording, Scope, State
 
@@ -90,7 +79,7 @@ class View:
         return [(row.storage, row.key) for row in rows]
 
     async def overview(self, *, limit: int, lost_limit: int, within_s: float, near_limit: int) -> Overview:
-        """All of the following at one moment, in one transaction."""
+        """What there is at one moment, in one transaction."""
         look = partial(overview, limit=limit, lost_limit=lost_limit, within_s=within_s, near_limit=near_limit)
         return await self._database.read(look)
 
@@ -111,21 +100,6 @@ class View:
     async def deadlines(self, *, within_s: float, limit: int) -> list[Deadline]:
         """Those that the provider deletes within this time and that are stored nowhere, the soonest first."""
         return await self._database.read(partial(deadlines, within_s=within_s, limit=limit))
-
-    async def statuses(self) -> dict[str, int]:
-        """How many recordings of the last 7 days are in each status, but for those with links to files.
-
-        ``NOT OFFERED`` are those that the provider uploaded to the customer's storage alone.
-        """
-        return await self._database.read(statuses)
-
-    async def lost(self, *, limit: int) -> list[Lost]:
-        """The recordings that ended as ``ERRORED`` in the last 7 days, the newest first."""
-        return await self._database.read(partial(lost, limit=limit))
-
-    async def counts(self) -> dict[State, int]:
-        """How many artifacts are in each state; of the archived ones, those of the last 24 hours."""
-        return await self._database.read(counts)
 
 
 def _scalars(statement: Select[Any], connection: Connection) -> list[str]:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from service.ledger import Database, Intake, Progress, Trouble, View, Work
 from service.ledger.intake import Outcome
+from service.ledger.overview import Overview
 from service.ledger.tables import artifacts, metadata
 from service.model import (
     Artifact,
@@ -73,6 +74,10 @@ class Ledger:
     def view(self) -> View:
         """Its reading side."""
         return View(self.database)
+
+    async def overview(self, *, lost_limit: int = 9) -> Overview:
+        """What `status` shows."""
+        return await self.view.overview(limit=9, lost_limit=lost_limit, within_s=3600.0, near_limit=9)
 
     def work(self, owner: str = "worker", *, lease_s: float = 60.0) -> Work:
         """A worker's side; its leases are over at once if `lease_s` is not positive."""

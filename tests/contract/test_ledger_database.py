@@ -181,7 +181,7 @@ async def test_a_postgresql_that_goes_away_is_unavailable_until_it_is_back(
         with pytest.raises(LedgerUnavailable):
             await ledger.hear(news(Kind.VIDEO))
         with pytest.raises(LedgerUnavailable):
-            await ledger.view.counts()
+            await ledger.overview()
 
         postgres.let_in(postgres_url)
         await ledger.hear(news(Kind.VIDEO))

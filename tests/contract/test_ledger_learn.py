@@ -242,7 +242,7 @@ async def test_of_unwanted_kinds_only_the_news_is_kept(ledger: Ledger) -> None:
     assert [row["id"] for row in await ledger.rows("artifacts")] == ["both/audio"]
     assert [row["status"] for row in await ledger.rows("recordings")] == ["UPLOADED"] * 2
     # It was offered; nothing that is wanted is missing.
-    assert await ledger.view.statuses() == {}
+    assert (await ledger.overview()).statuses == {}
     assert [row["ask_at"] for row in await ledger.rows("recordings")] == [None] * 2
 
 

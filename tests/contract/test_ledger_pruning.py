@@ -187,7 +187,7 @@ async def test_what_was_lost_altogether_is_not_forgotten(ledger: Ledger) -> None
 
     assert await pruned(ledger) == 0
 
-    assert (await ledger.view.counts())[State.EXPIRED] == 1
+    assert (await ledger.overview()).counts[State.EXPIRED] == 1
 
 
 async def test_more_than_a_transaction_forgets_are_all_forgotten_and_the_others_are_not(

@@ -76,9 +76,6 @@ async def archives(ledger: Ledger) -> None:
 async def is_looked_at(ledger: Ledger) -> None:
     view = ledger.view
     await view.overview(limit=50, lost_limit=5, within_s=DAY_S, near_limit=10_000)
-    await view.counts()
-    await view.statuses()
-    await view.lost(limit=5)
     await view.lines(limit=50)
     await view.lines(limit=WAITING * 100)
     await view.deadlines(within_s=DAY_S, limit=10_000)

@@ -106,20 +106,20 @@ async def test_a_recording_that_was_uploaded_and_never_offered_is_called_so(ledg
         news(status="RECORDING", id="begun"),
         news(status="ERRORED", id="lost"),
     )
-    assert await ledger.view.statuses() == {NOT_OFFERED: 3, "RECORDING": 1, "ERRORED": 1}
+    assert (await ledger.overview()).statuses == {NOT_OFFERED: 3, "RECORDING": 1, "ERRORED": 1}
 
     await ledger.hear(news(Kind.VIDEO, id="late"), news(status="UPLOADING", id="begun"))
     await ledger.hear(news(id="ours"))
 
-    assert await ledger.view.statuses() == {NOT_OFFERED: 2, "UPLOADING": 1, "ERRORED": 1}
+    assert (await ledger.overview()).statuses == {NOT_OFFERED: 2, "UPLOADING": 1, "ERRORED": 1}
 
 
 async def test_sessions_are_not_counted_among_recordings(ledger: Ledger) -> None:
     session = Recording("session", Provider.DYTE, "ENDED", Scope.SESSION)
     await Intake(ledger.database).learn([Event("api", session)])
 
-    assert await ledger.view.statuses() == {}
-    assert await ledger.view.lost(limit=9) == []
+    assert (await ledger.overview()).statuses == {}
+    assert (await ledger.overview()).lost == []
 
 
 async def test_what_ended_without_a_file_is_told_with_its_reason_the_newest_first(ledger: Ledger) -> None:
@@ -133,13 +133,13 @@ async def test_what_ended_without_a_file_is_told_with_its_reason_the_newest_firs
     await age(ledger, recordings, 3600, recordings.c.id == "first")
     await age(ledger, statuses, 3600, statuses.c.recording_id == "first")
 
-    second, first = await ledger.view.lost(limit=9)
+    second, first = (await ledger.overview()).lost
 
     assert first == Lost("first", "staging", "Weekly", "TOO_SHORT", first.seen_s_ago)
     assert 3600 <= first.seen_s_ago < 3660
     assert second == Lost("second", "default", None, None, second.seen_s_ago)
     assert 0 <= second.seen_s_ago < 60
-    (newest,) = await ledger.view.lost(limit=1)
+    (newest,) = (await ledger.overview(lost_limit=1)).lost
     assert newest.recording_id == "second"
 
 
@@ -149,15 +149,15 @@ async def test_it_is_lost_since_it_was_told_so_not_since_it_began(ledger: Ledger
     await age(ledger, statuses, DAY_S)
     await ledger.hear(news(status="ERRORED"))
 
-    (lost,) = await ledger.view.lost(limit=9)
+    (lost,) = (await ledger.overview()).lost
     assert 0 <= lost.seen_s_ago < 60
 
     await age(ledger, statuses, RETENTION_S - 60)
-    (lost,) = await ledger.view.lost(limit=9)
+    (lost,) = (await ledger.overview()).lost
     assert RETENTION_S - 60 <= lost.seen_s_ago < RETENTION_S
 
     await age(ledger, statuses, 120)
-    assert await ledger.view.lost(limit=9) == []
+    assert (await ledger.overview()).lost == []
 
 
 async def test_a_recording_of_an_older_ledger_is_lost_since_it_was_first_seen(ledger: Ledger) -> None:
@@ -165,7 +165,7 @@ async def test_a_recording_of_an_older_ledger_is_lost_since_it_was_first_seen(le
     await ledger.database.write(lambda connection: connection.execute(statuses.delete()))
     await age(ledger, recordings, 3600)
 
-    (lost,) = await ledger.view.lost(limit=9)
+    (lost,) = (await ledger.overview()).lost
 
     assert 3600 <= lost.seen_s_ago < 3660
 

@@ -147,7 +147,7 @@ async def test_what_is_new_says_what_was_meant_before(upgraded: Ledger) -> None:
         "theirs": None,
         "begun": None,
     }
-    assert await upgraded.view.statuses() == {NOT_OFFERED: 1, "RECORDING": 1}
+    assert (await upgraded.overview()).statuses == {NOT_OFFERED: 1, "RECORDING": 1}
     assert [row["app"] for row in await upgraded.rows("deliveries")] == [None, None]
     (done,) = (await upgraded.view.recording("done", HERE)).archived
     assert (done.key, done.checksum, done.stored_at, done.track) == ("done.mp4", CHECKSUM, AT, None)

@@ -87,7 +87,7 @@ async def test_a_recording_is_told_for_each_storage_with_what_is_there(ledger: L
 
 async def test_every_state_is_counted(ledger: Ledger) -> None:
     work = ledger.work()
-    assert await ledger.view.counts() == dict.fromkeys(State, 0)
+    assert (await ledger.overview()).counts == dict.fromkeys(State, 0)
     both = await ledger.claimed(work, Kind.VIDEO, Kind.AUDIO, id="r1")
     await archive(ledger, both, HERE, THERE)
     (gone,) = await ledger.claimed(work, Kind.VIDEO, id="r2")
@@ -101,7 +101,7 @@ async def test_every_state_is_counted(ledger: Ledger) -> None:
     await conclude(ledger, half)
     await ledger.hear(news(Kind.VIDEO, id="r5"))
 
-    assert await ledger.view.counts() == {
+    assert (await ledger.overview()).counts == {
         State.WAITING: 1,
         State.MOVING: 1,
         State.STORED: 1,

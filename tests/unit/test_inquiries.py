@@ -72,7 +72,7 @@ async def test_a_recording_that_is_not_offered_is_asked_for_once_and_shown_as_su
         await watch.later()
 
     assert api.asked.count("one") == 1
-    assert await watch.ledger.view.statuses() == {NOT_OFFERED: 1}
+    assert (await watch.ledger.overview()).statuses == {NOT_OFFERED: 1}
     assert watch.metrics.recordings.labels(ONLY, "ERRORED")._value.get() == 0
 
 

@@ -140,9 +140,9 @@ async def test_errored_recordings_are_told_once(watch: Watch, api: Offers) -> No
     told = [line for line in logs if line["event"] == "recording_errored"]
     assert [(line["recording_id"], line["reason"]) for line in told] == [("lost", "NO_MEDIA")]
     assert watch.metrics.recordings.labels(ONLY, "ERRORED")._value.get() == 1
-    (lost,) = await watch.ledger.view.lost(limit=9)
+    (lost,) = (await watch.ledger.overview()).lost
     assert (lost.recording_id, lost.title) == ("lost", "Weekly")
-    assert await watch.ledger.view.statuses() == {"ERRORED": 1}
+    assert (await watch.ledger.overview()).statuses == {"ERRORED": 1}
 
 
 async def test_the_life_of_a_recording_is_kept_step_by_step(watch: Watch, api: Offers) -> None:
