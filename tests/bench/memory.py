@@ -2,15 +2,13 @@
 
 import contextlib
 import sqlite3
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from tests.bench.contestants import TIMEOUT_SECONDS
-from tests.bench.meter import peak_mib
+from tests.bench.meter import Highest, peak_mib
 from tests.bench.race import Route
 from tests.bench.samples import Sample
 from tests.bench.service import DEFAULT_AT_ONCE, Deployment, manifest_of
@@ -64,7 +62,7 @@ def _measure(deployment: Deployment, storage: Storage, route: Route, sample: Sam
     ):
         pid = service.process.pid
         ready_mib, started = peak_mib(pid), time.perf_counter()
-        with _Moving(service.ledger) as moving:
+        with _moving(service.ledger) as moving:
             for name in names:
                 service.deliver(
                     deployment.signer.uploaded(file_name=name, link=link, size_bytes=sample.size_bytes)
@@ -75,28 +73,21 @@ def _measure(deployment: Deployment, storage: Storage, route: Route, sample: Sam
                     raise SystemExit(f"{name} was not stored whole")
         wall_s = time.perf_counter() - started
         case = f"{route.name}: {count} x {sample.label}"
-        return Occupancy(case, moving.most, ready_mib, peak_mib(pid), wall_s)
+        return Occupancy(case, int(moving.most), ready_mib, peak_mib(pid), wall_s)
 
 
-class _Moving:
-    """Looks into a ledger in a thread while the block runs; `most` is how many were moved at one moment."""
+@contextlib.contextmanager
+def _moving(ledger: Path) -> Iterator[Highest]:
+    """How many files are moved, by a ledger, while the block runs."""
+    address = f"file:{ledger}?mode=ro"
+    count = "SELECT count(*) FROM artifacts WHERE owner IS NOT NULL"
+    with contextlib.closing(
+        sqlite3.connect(address, uri=True, timeout=10, check_same_thread=False)
+    ) as connection:
 
-    def __init__(self, ledger: Path) -> None:
-        self.most = 0
-        self._address = f"file:{ledger}?mode=ro"
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        def look() -> float:
+            (held,) = connection.execute(count).fetchone()
+            return float(held)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        count = "SELECT count(*) FROM artifacts WHERE owner IS NOT NULL"
-        with contextlib.closing(sqlite3.connect(self._address, uri=True, timeout=10)) as connection:
-            while not self._stop.wait(_LOOK_SECONDS):
-                self.most = max(self.most, *connection.execute(count).fetchone())
+        with Highest(look, every_s=_LOOK_SECONDS) as highest:
+            yield highest

@@ -14,8 +14,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -45,7 +46,7 @@ def measure_command(
             env=environment,
             start_new_session=True,
         )
-    with PeakMemory(process.pid) as memory:
+    with Highest(partial(peak_mib, process.pid), every_s=_SAMPLE_SECONDS) as memory:
         too_late = threading.Timer(timeout_s, os.killpg, (process.pid, signal.SIGKILL))
         too_late.start()
         try:
@@ -60,7 +61,7 @@ def measure_command(
     if process.returncode != 0:
         last_lines = log.read_text("utf-8", "replace")[-2000:]
         raise SystemExit(f"{command!r} ended with {process.returncode}; the end of its log:\n{last_lines}")
-    return Cost(wall_s, used.ru_utime + used.ru_stime, memory.peak_mib)
+    return Cost(wall_s, used.ru_utime + used.ru_stime, memory.most)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -73,12 +74,13 @@ def peak_mib(pid: int) -> float:
     return sum(_status_kib(member, "VmHWM") for member in _tree(pid)) / 1024
 
 
-class PeakMemory:
-    """Looks at a process tree in a thread while the block runs; `peak_mib` is the greatest sum seen."""
+class Highest:
+    """Takes a look now and then, in a thread, while the block runs; `most` is the greatest that it saw."""
 
-    def __init__(self, pid: int) -> None:
-        self.peak_mib = 0.0
-        self._pid = pid
+    def __init__(self, look: Callable[[], float], *, every_s: float) -> None:
+        self.most = 0.0
+        self._look = look
+        self._every_s = every_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -92,8 +94,8 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            self.peak_mib = max(self.peak_mib, peak_mib(self._pid))
-            self._stop.wait(_SAMPLE_SECONDS)
+            self.most = max(self.most, self._look())
+            self._stop.wait(self._every_s)
 
 
 def _tree(pid: int) -> list[int]:
