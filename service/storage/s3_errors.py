@@ -6,7 +6,9 @@ Codes: the S3 API reference's list of error codes, and those that R2, Ceph and S
 import contextlib
 import re
 import ssl
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from botocore.exceptions import (
@@ -39,6 +41,9 @@ _TRUSTED = "let the role of AWS_ROLE_ARN trust this service account, and its tok
 _KEYS = "correct access_key and secret in the storage config"
 _RENEW = "give access_key, secret and session_token that are valid now, or keys that do not expire"
 _REGION = "correct `region` in the storage config"
+_CLOCK = "set this machine's clock"
+_SKEW_S = 600.0
+"""A clock that is off by more may be the trouble: S3 takes 15 minutes."""
 _ROOM = "make room in the store, or raise its quota"
 _KNOWS = "the store does not know what was asked: set `checksum` and `conditional_writes` to what it has"
 _MEND = {
@@ -58,7 +63,7 @@ _MEND = {
     "AuthorizationHeaderMalformed": _REGION,
     "IllegalLocationConstraintException": _REGION,
     "301": _REGION,
-    "RequestTimeTooSkewed": "set this machine's clock",
+    "RequestTimeTooSkewed": _CLOCK,
     "QuotaExceeded": _ROOM,
     "XMinioStorageFull": _ROOM,
     "InsufficientStorage": _ROOM,
@@ -175,6 +180,9 @@ def translate_answer(error: ClientError, *, asked: str = "") -> StorageError:
         )
     if code in _TAKEN:
         return NameTaken(detail)
+    # What is sent with a wrong clock is signed wrongly, and the answer to a HEAD has no room to say so.
+    if status in (400, 401, 403) and (mend := _mend_clock(meta.get("HTTPHeaders", {}).get("date"))):
+        return StorageRefused(detail, mend=mend)
     if code in _MEND:
         return StorageRefused(detail, mend=_MEND[code])
     # CompleteMultipartUpload reports an error with status 200; the SDK raises it as one all the same.
@@ -195,6 +203,18 @@ def _mend_trust(error: Exception) -> str:
     if isinstance(error, SSLError) or isinstance(inner, ssl.SSLError | FileNotFoundError | PermissionError):
         return _TRUST
     return ""
+
+
+def _mend_clock(told: object) -> str:
+    """What to mend if the store's clock, as its ``Date`` tells it, is not this machine's."""
+    try:
+        off_s = time.time() - parsedate_to_datetime(str(told)).timestamp()
+    except ValueError:
+        return ""
+    if abs(off_s) <= _SKEW_S:
+        return ""
+    where = "ahead of" if off_s > 0 else "behind"
+    return f"{_CLOCK}: it is {abs(off_s) / 60:.0f} minutes {where} the store's"
 
 
 def _mend(operation: str, code: str, message: str, asked: str) -> str:

@@ -85,6 +85,7 @@ def test_a_store_that_refuses_a_wrong_clock_is_left_to_a_worker_whose_clock_is_r
         zombie.hand_over(sender.uploaded("one", link, size=PART + 1))
         # It signs with its own clock, and the store does not take that.
         zombie.wait_until(lambda: bool(zombie.lines("try_failed")))
+        assert "60 minutes ahead of the store's" in zombie.lines("try_failed")[0]["mend"]
         assert seaweedfs.objects(bucket) == {}
         with other.running("--role", "worker"):
 

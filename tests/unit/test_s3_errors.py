@@ -1,7 +1,9 @@
 """Every answer of a store behind the S3 API has its family, and what only a person can mend says what."""
 
 import ssl
+import time
 from datetime import UTC, datetime
+from email.utils import formatdate
 
 import pytest
 from botocore.exceptions import ClientError, HTTPClientError, SSLError
@@ -154,3 +156,35 @@ def test_an_object_carries_what_the_config_asks_for_from_the_moment_of_its_stori
     }
     assert recording == manifest | {"StorageClass": "GLACIER_IR"}
     assert "StorageClass" not in manifest
+
+
+# ---- a wrong clock, which the answer to a HEAD cannot name
+
+
+@pytest.mark.parametrize(
+    ("off_s", "told"),
+    [(3600, "60 minutes behind"), (-7200, "120 minutes ahead of"), (1000, "17 minutes behind")],
+)
+@pytest.mark.parametrize(("code", "status"), [("403", 403), ("AccessDenied", 403), ("400", 400)])
+def test_a_refusal_by_a_store_of_another_time_is_told_as_that(
+    off_s: float, told: str, code: str, status: int
+) -> None:
+    date = formatdate(time.time() + off_s, usegmt=True)
+    error = translate_answer(answer(code, status=status, operation="HeadObject", date=date))
+    assert isinstance(error, StorageRefused)
+    assert error.mend == f"set this machine's clock: it is {told} the store's"
+
+
+@pytest.mark.parametrize("date", [formatdate(usegmt=True), "", "yesterday", "99 99 99"])
+def test_a_refusal_at_the_same_time_or_at_none_is_of_the_keys(date: str) -> None:
+    error = translate_answer(answer("403", status=403, operation="HeadObject", date=date))
+    assert error.mend == translate_answer(answer("403", status=403, operation="HeadObject")).mend
+    assert "access_key" in error.mend
+
+
+def test_what_is_no_refusal_is_not_the_clocks_fault() -> None:
+    date = formatdate(time.time() + 9999, usegmt=True)
+    assert type(translate_answer(answer("SlowDown", status=503, date=date))) is StorageThrottled
+    assert (
+        type(translate_answer(answer("404", status=404, operation="HeadObject", date=date))) is ObjectMissing
+    )
