@@ -17,7 +17,7 @@ from service.storage import LocalConfig, open_storage
 from service.verify import read_back
 
 _POLL_S = 0.1
-_STALL_S = 60.0
+_STALL_S = 180.0
 _LINES = 100
 
 
