@@ -63,7 +63,7 @@ class Destination:
                     return answer
             attempts += 1
             delay_s = part_delay_s(error, attempts, jitter=self._jitter())
-            is_silent = self._failures and not isinstance(error, StorageThrottled)
+            is_silent = self.is_doubtful and not isinstance(error, StorageThrottled)
             if delay_s is None or is_silent:
                 raise error
             await self._sleep(delay_s)
@@ -88,15 +88,19 @@ class Destination:
         """Why no file should be tried here at the moment: the slots are for storages that take them."""
         return self._trouble if self._failures and self._clock() < self._paused_until else None
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether files have failed here, and no request has been answered since."""
+        return self._failures > 0
+
     def admit(self) -> StorageError | None:
         """None for a file that may be tried here now, else :attr:`trouble`.
 
         After a pause one file is let through alone: what answers it ends the pause for all, and what fails
-        begins the next one. So a pod that is cut off from its storage holds one file at a time, not all that
-        the others could take.
+        begins the next one. So a pod that is cut off from its storage holds one file at a time.
         """
         trouble = self.trouble
-        if trouble is None and self._failures:
+        if trouble is None and self.is_doubtful:
             self._paused_until = self._clock() + _ALONE_S
         return trouble
 
@@ -121,6 +125,11 @@ class Destinations(Mapping[str, Destination]):
     def troubled(self) -> frozenset[str]:
         """Those where no file should be tried at the moment."""
         return frozenset(name for name, each in self._open.items() if each.trouble is not None)
+
+    @property
+    def doubtful(self) -> frozenset[str]:
+        """Those whose files others should try first: they failed here, and nothing was answered since."""
+        return frozenset(name for name, each in self._open.items() if each.is_doubtful)
 
     async def close(self) -> None:
         """Close every storage."""

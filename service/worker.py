@@ -74,7 +74,8 @@ class Worker:
             return _POLL_S
         claimed_at = self._clock()
         try:
-            claims = await self._work.claim(free, avoided=self._archivist.destinations.troubled)
+            storages = self._archivist.destinations
+            claims = await self._work.claim(free, avoided=storages.troubled, doubted=storages.doubtful)
         except LedgerUnavailable as error:
             log.error("claim_failed", error=str(error))
             return _LEDGER_PAUSE_S

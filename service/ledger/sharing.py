@@ -32,6 +32,9 @@ from service.model import State
 URGENT_S = 24 * 3600.0
 """An artifact that the provider deletes within this time waits for nobody's turn."""
 
+AFTER_OTHERS_S = 5.0
+"""How long a worker that doubts a storage leaves its files to workers that do not: they look every 2 s."""
+
 _AT_ONCE = 20
 """Of how many customers one statement takes at most."""
 
@@ -45,13 +48,16 @@ class _Customer:
     soonest: float
 
 
-def next_due(connection: Connection, limit: int, *, avoided: Collection[str] = ()) -> list[str]:
+def next_due(
+    connection: Connection, limit: int, *, avoided: Collection[str] = (), doubted: Collection[str] = ()
+) -> list[str]:
     """The ids of up to ``limit`` artifacts to be claimed now, locked where the database locks rows.
 
-    Without those of which nothing is to be stored now but in the ``avoided`` storages.
+    Without those of which nothing is to be stored now but in the ``avoided`` storages, or in the ``doubted``
+    ones and due for less than ``AFTER_OTHERS_S``.
     """
-    is_picky = bool(avoided)
-    elsewhere = {"avoided": sorted(avoided)} if is_picky else {}
+    is_picky = bool(avoided or doubted)
+    elsewhere = {"avoided": sorted(avoided), "doubted": sorted(doubted)} if is_picky else {}
     urgent = connection.execute(_URGENT[is_picky], {"most": limit, **elsewhere}).all()
     chosen = [row.id for row in urgent]
     if len(chosen) == limit:
@@ -95,11 +101,17 @@ _FREE = or_(artifacts.c.lease_until.is_(None), artifacts.c.lease_until <= MOMENT
 _DUE = and_(artifacts.c.due_at.is_not(None), artifacts.c.due_at + 0.0 <= MOMENT, _FREE)
 
 
-_NOT_AVOIDED = and_(copies.c.due_at <= MOMENT, copies.c.storage.not_in(bindparam("avoided", expanding=True)))
+def _among(name: str) -> ColumnElement[bool]:
+    return copies.c.storage.in_(bindparam(name, expanding=True))
+
+
+_MINE = and_(
+    copies.c.due_at + case((_among("doubted"), AFTER_OTHERS_S), else_=0.0) <= MOMENT, ~_among("avoided")
+)
 # One number, not EXISTS: beside an OR PostgreSQL would look for it in all copies that there are. None are
 # open before the first claim, when it is not known yet where the file goes, and when its manifest is due.
 _ELSEWHERE = func.coalesce(
-    select(func.max(case((_NOT_AVOIDED, 1), else_=0)))
+    select(func.max(case((_MINE, 1), else_=0)))
     .where(copies.c.artifact_id == artifacts.c.id, copies.c.state == State.WAITING)
     .scalar_subquery(),
     1,

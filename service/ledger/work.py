@@ -47,10 +47,13 @@ class Work:
         self._owner = owner
         self._lease_s = lease_s
 
-    async def claim(self, limit: int, *, avoided: Collection[str] = ()) -> list[Claim]:
+    async def claim(
+        self, limit: int, *, avoided: Collection[str] = (), doubted: Collection[str] = ()
+    ) -> list[Claim]:
         """Lease up to ``limit`` artifacts that are due and nobody holds: :mod:`~service.ledger.sharing`.
 
-        What has nothing to be stored now but in the ``avoided`` storages is left to others.
+        What has nothing to be stored now but in the ``avoided`` storages is left to others, and for some
+        seconds so is what goes to the ``doubted`` ones.
         """
         leased = (
             update(artifacts)
@@ -65,7 +68,7 @@ class Work:
         )
 
         def lease(connection: Connection) -> list[Claim]:
-            ids = next_due(connection, limit, avoided=avoided)
+            ids = next_due(connection, limit, avoided=avoided, doubted=doubted)
             return _claims(connection, connection.execute(leased, {"ids": ids}).all()) if ids else []
 
         return sorted(await self._database.write(lease), key=lambda claim: claim.expires_at)

@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from service.ledger import Trouble
 from service.ledger.intake import Outcome
+from service.ledger.sharing import AFTER_OTHERS_S
+from service.ledger.tables import copies
 from service.model import Claim, Copy, Kind, State
 from tests.contract.ledgers import (
     FAR,
@@ -290,6 +293,19 @@ async def test_what_could_only_be_put_off_is_left_to_others(ledger: Ledger) -> N
     assert await ledger.work().claim(9, avoided=[THERE, HERE]) == []
     (claim,) = await ledger.work().claim(9, avoided=[THERE])
     assert claim.copies == (Copy(HERE, State.WAITING),)
+
+
+async def test_what_goes_to_a_doubted_storage_is_left_to_others_for_a_while(ledger: Ledger) -> None:
+    claim = await routed(ledger, HERE)
+    await end(ledger, claim, {HERE: NOW})
+    doubting = ledger.work("doubting")
+    assert await doubting.claim(9, doubted=[HERE]) == []
+
+    long_since = sa.update(copies).values(due_at=copies.c.due_at - AFTER_OTHERS_S)
+    await ledger.database.write(lambda connection: connection.execute(long_since))
+
+    assert await doubting.claim(9, doubted=[HERE], avoided=[HERE]) == []
+    assert len(await doubting.claim(9, doubted=[HERE], avoided=[THERE])) == 1
 
 
 async def test_one_storage_that_takes_it_is_enough(ledger: Ledger) -> None:

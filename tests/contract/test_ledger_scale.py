@@ -70,7 +70,7 @@ async def archives(ledger: Ledger) -> None:
     await store(ledger, left, HERE)
     await work.release([left])
     await work.release(await work.claim(CUSTOMERS * 3))
-    await work.release(await work.claim(CUSTOMERS * 3, avoided=[STORAGE]))
+    await work.release(await work.claim(CUSTOMERS * 3, avoided=[STORAGE], doubted=[HERE]))
 
 
 async def is_looked_at(ledger: Ledger) -> None:

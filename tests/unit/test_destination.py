@@ -163,6 +163,7 @@ class Doors:
         self.opened: list[str] = []
         self.closed: list[str] = []
         self.failures: list[StorageError] = []
+        self.rigs: dict[str, Rig] = {}
         self._names = names
         self.destinations = Destinations(self._open)
 
@@ -173,7 +174,8 @@ class Doors:
         if name not in self._names:
             return None
         self.opened.append(name)
-        found = Rig().destination
+        self.rigs[name] = Rig()
+        found = self.rigs[name].destination
         found.name = name
         found.storage = cast("Storage", _Closing(name, self.closed))
         return found
@@ -228,8 +230,14 @@ async def test_those_in_trouble_are_told_by_their_names() -> None:
     assert doors.destinations.troubled == set()
 
     doors.destinations["b"].failed(StorageUnavailable())
+    assert doors.destinations.troubled == doors.destinations.doubtful == {"b"}
+    doors.rigs["b"].now = 2.0
+    assert doors.destinations.troubled == set()
+    assert doors.destinations.doubtful == {"b"}
 
-    assert doors.destinations.troubled == {"b"}
+    await doors.destinations["b"].requested(lambda: asyncio.sleep(0))
+
+    assert doors.destinations.doubtful == set()
 
 
 async def test_every_one_that_was_opened_is_closed() -> None:

@@ -23,11 +23,12 @@ class Silent:
         self.is_claimed = False
         self.ended = asyncio.Event()
         self.stopped_after_s = 0.0
-        self.destinations = SimpleNamespace(troubled=frozenset())
+        self.destinations = SimpleNamespace(troubled=frozenset(), doubtful=frozenset())
 
-    async def claim(self, _limit: int, *, avoided: Collection[str]) -> list[Claim]:
+    async def claim(self, _limit: int, *, avoided: Collection[str], doubted: Collection[str]) -> list[Claim]:
         """One, once."""
         assert not avoided
+        assert not doubted
         if self.is_claimed:
             return []
         self.is_claimed = True
