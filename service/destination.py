@@ -10,6 +10,8 @@ from service.model import Attributes, Checksum, Stored
 from service.retry import part_delay_s, storage_pause_s
 from service.storage import Storage
 
+_TRIES_S = 60.0
+"""How long one request is sent again: a storage that is silent for longer is left to others for a while."""
 _ALONE_S = 30.0
 """How long a storage in doubt is left to the one file that tries it."""
 _T = TypeVar("_T")
@@ -46,9 +48,9 @@ class Destination:
         """The answer to one request, sent again a few times while the storage is unavailable.
 
         The gate is narrowed when the storage asks for less. Raises what is left of the failure then: at once
-        if files have failed here and nothing has been answered since.
+        if files have failed here and nothing has been answered since, or if a minute went by with it.
         """
-        attempts = 0
+        attempts, until = 0, self._clock() + _TRIES_S
         while True:
             async with self._gate.request() as began_at:
                 try:
@@ -63,8 +65,8 @@ class Destination:
                     return answer
             attempts += 1
             delay_s = part_delay_s(error, attempts, jitter=self._jitter())
-            is_silent = self.is_doubtful and not isinstance(error, StorageThrottled)
-            if delay_s is None or is_silent:
+            is_hopeless = self.is_doubtful and not isinstance(error, StorageThrottled)
+            if delay_s is None or is_hopeless or self._clock() >= until:
                 raise error
             await self._sleep(delay_s)
 

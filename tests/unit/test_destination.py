@@ -69,6 +69,20 @@ async def test_what_is_left_of_the_failure_is_raised_after_the_last_try() -> Non
     assert len(rig.delays) == PART_ATTEMPTS - 1
 
 
+async def test_a_minute_without_an_answer_is_long_enough() -> None:
+    rig, tries = Rig(), 0
+
+    async def silence() -> None:
+        nonlocal tries
+        tries += 1
+        rig.now += 25.0
+        raise StorageUnavailable
+
+    with pytest.raises(StorageUnavailable):
+        await rig.destination.requested(silence)
+    assert (tries, rig.now) == (3, 75.0)
+
+
 @pytest.mark.parametrize("family", [StorageRefused, NameTaken, UploadLost, StorageMismatch])
 async def test_what_trying_again_cannot_help_is_raised_at_once(family: type[StorageError]) -> None:
     rig = Rig()
