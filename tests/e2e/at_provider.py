@@ -1,7 +1,8 @@
 """A service that knows a provider's API, and what is looked at from outside of both."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from tests.doubles.object_store import S3Endpoint
 from tests.doubles.provider import Account, Deliveries
 from tests.e2e.deployment import Deployment
 
-__all__ = ["answers", "assert_nothing_leaks", "at", "local", "manifests", "subscribe"]
+__all__ = ["answers", "assert_nothing_leaks", "at", "local", "manifests", "subscribe", "taken"]
 
 SIGNATURE = "X-Signature="
 
@@ -27,6 +28,13 @@ def subscribe(account: Account, deployment: Deployment) -> None:
 def answers(deliveries: Deliveries) -> list[int]:
     """The statuses that deliveries were answered with."""
     return [sent.status for sent in deliveries.wait()]
+
+
+def taken(announce: Callable[..., Deliveries], *given: Any) -> None:
+    """Announce until all is taken, as the provider does: a busy machine may be late with a commit."""
+    deadline = time.monotonic() + 30
+    while set(answers(announce(*given))) != {200}:
+        assert time.monotonic() < deadline, "nobody takes it"
 
 
 def local(folder: Path) -> dict[str, str]:

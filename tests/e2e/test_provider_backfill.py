@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.provider import ProviderDouble
-from tests.e2e.at_provider import answers, assert_nothing_leaks, at, manifests, subscribe
+from tests.e2e.at_provider import assert_nothing_leaks, at, manifests, subscribe, taken
 
 DAY_S = 86_400.0
 ALARM = "\x1b[1;31m1 files are stored nowhere and have less than 24 h left, the first 12.0 h"
@@ -24,7 +24,7 @@ def test_a_file_with_half_a_day_left_is_an_alarm_until_it_is_stored(
     served = late.file("video").served
     served.fail(status=503)
     with deployment.running():
-        assert answers(account.announce(late)) == [200]
+        taken(account.announce, late)
     with deployment.running():
         deployment.wait_until(lambda: bool(deployment.lines("deadline_near")))
         assert deployment.metric("dyte_archiver_near_deadline_artifacts", app="default") == 1

@@ -4,13 +4,13 @@ import json
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.doubles.provider import Account, ProviderDouble, threaded
 from tests.doubles.sender import Sender
 from tests.doubles.servers import SeaweedFS
+from tests.e2e.at_provider import taken
 from tests.e2e.deployment import Deployment
 
 DAY = 86_400.0
@@ -26,10 +26,6 @@ def provider(sender: Sender) -> Iterator[ProviderDouble]:
 
 def deployed(account: Account, folder: Path, **settings: object) -> Deployment:
     return Deployment(folder, account.sender, lease_seconds=3, **(account.settings | settings))
-
-
-def answers(sent: Any) -> list[int | None]:
-    return [each.status for each in sent.wait()]
 
 
 def status(deployment: Deployment) -> str:
@@ -56,7 +52,7 @@ def test_a_recording_that_errored_is_told_once_and_one_that_is_not_offered_is_no
         loud = account.add_recording("loud")
         for told in ("ERRORED", "RECORDING", "ERRORED", "INVOKED"):  # out of order, and again
             loud.become(told)
-            assert answers(account.announce(loud)) == [200]
+            taken(account.announce, loud)
         deployment.wait_until(lambda: "2 errored" in status(deployment))
         shown = status(deployment)
         counted = metric(deployment, 'dyte_archiver_recordings_total{app="default",status="ERRORED"}')
@@ -91,7 +87,7 @@ def test_two_organisations_keep_theirs_apart(
         for account in (dyte, cloud):
             account.add_webhook(f"http://127.0.0.1:{deployment.port}/webhook")
             told = account.add_recording(output_file_name="told.mp4")
-            assert answers(account.announce(told)) == [200]
+            taken(account.announce, told)
             account.add_recording(output_file_name="missed.mp4")
         deployment.stop()  # both were asked already, and are asked again in a quarter of an hour
         for path in tmp_path.glob("archiver.db*"):

@@ -11,6 +11,7 @@ import pytest
 from tests.doubles.provider import Account, ProviderDouble, RecordingDouble, threaded
 from tests.doubles.sender import Sender
 from tests.doubles.servers import SeaweedFS
+from tests.e2e.at_provider import taken
 from tests.e2e.deployment import Deployment
 
 MIB = 1024 * 1024
@@ -52,10 +53,6 @@ def subscribed(account: Account, deployment: Deployment) -> None:
     account.add_webhook(f"http://127.0.0.1:{deployment.port}/webhook")
 
 
-def answers(sent: Any) -> list[int | None]:
-    return [each.status for each in sent.wait()]
-
-
 @pytest.mark.parametrize("how", ["running", "killed"])
 def test_a_link_that_expires_half_way_is_renewed_and_the_transfer_goes_on_at_its_parts(
     provider: ProviderDouble, tmp_path: Path, how: str
@@ -72,7 +69,7 @@ def test_a_link_that_expires_half_way_is_renewed_and_the_transfer_goes_on_at_its
         recording.expire_links_after(size // 2)
     subscribed(account, deployment)
     with deployment.running():
-        assert answers(account.announce(recording)) == [200]
+        taken(account.announce, recording)
         if kill:
             deployment.wait_until(lambda: served.sent >= size // 3)
             deployment.kill()
@@ -98,12 +95,12 @@ def test_without_credentials_it_says_so_and_goes_on_when_another_delivery_comes(
     recording.expire_links_after(2 * PART)
     subscribed(account, deployment)
     with deployment.running():
-        assert answers(account.announce(recording)) == [200]
+        taken(account.announce, recording)
         deployment.wait_until(lambda: bool(deployment.lines("try_failed")))
         failed = deployment.lines("try_failed")[0]
         assert "credentials of the provider's API" in failed["mend"]
         assert "credentials" in " ".join(deployment.command("status").stdout.split())
-        assert answers(account.announce(recording)) == [200]
+        taken(account.announce, recording)
         deployment.wait_until(lambda: bool(deployment.lines("recording_archived")), timeout_s=30)
     assert (archive(deployment) / "one.mp4").read_bytes() == recording.content.read()
     assert recording.file("video").served.sent <= size + 2 * PART + 4 * MIB
@@ -148,7 +145,7 @@ def test_webhooks_and_reconcile_that_race_make_one_artifact_and_one_reading(
     subscribed(account, deployment)
     with deployment.running():
         for recording in reversed(recordings):
-            assert answers(account.announce(recording)) == [200]
+            taken(account.announce, recording)
         deployment.wait_until(lambda: len(list(archive(deployment).glob("*.json"))) == count)
         deployment.wait_until(lambda: bool(deployment.lines("reconciled")))
         time.sleep(0.2)  # for what would be moved again
@@ -225,12 +222,12 @@ def test_what_belongs_to_a_session_is_gathered_whatever_comes_first_or_never(
     session = account.add_session("talk", summary=None)
     with deployment.running():
         deployment.wait_until(lambda: bool(deployment.lines("reconciled")))
-        assert answers(account.announce_session(session, ["transcript"])) == [200]  # before its recording
+        taken(account.announce_session, session, ["transcript"])  # before its recording
         recording = account.add_recording("one", session_id="talk", output_file_name="one.mp4")
-        assert answers(account.announce(recording)) == [200]
+        taken(account.announce, recording)
         late = account.add_session("other")
         # The chat of both, and the rest of the other, is told by nobody.
-        assert answers(account.announce_session(late, ["summary"])) == [200]
+        taken(account.announce_session, late, ["summary"])
 
         def kinds(name: str) -> list[str]:
             found = manifests(deployment).get(name, {"artifacts": []})

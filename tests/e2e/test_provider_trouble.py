@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.doubles.provider import ProviderDouble
 from tests.doubles.sender import Sender
-from tests.e2e.at_provider import answers, assert_nothing_leaks, at, local, subscribe
+from tests.e2e.at_provider import answers, assert_nothing_leaks, at, local, subscribe, taken
 from tests.e2e.deployment import Deployment
 
 MIB = 1024 * 1024
@@ -36,7 +36,7 @@ def test_wrong_credentials_and_a_limit_are_said_and_when_they_are_mended_nothing
             told = account.add_recording(
                 f"{account.family}-told", output_file_name=f"{account.family}-told.mp4"
             )
-            assert answers(account.announce(told)) == [200]
+            taken(account.announce, told)
         deployment.wait_until(lambda: len(deployment.lines("recording_archived")) == 2)
         deployment.wait_until(
             lambda: {line["app"] for line in deployment.lines("provider_not_asked")} == {*apps}
@@ -71,9 +71,9 @@ def test_a_link_that_expires_while_the_api_is_away_is_renewed_when_it_is_back(
     provider.fail(1, "drop")
     provider.fail(1, "page")
     with deployment.running():
-        assert answers(account.announce(recording)) == [200]
+        taken(account.announce, recording)
         deployment.wait_until(lambda: len(provider.requests) >= 2)
-        assert answers(account.announce(other)) == [200]
+        taken(account.announce, other)
         deployment.wait_until((tmp_path / "archive" / "two.mp4.json").exists)
         assert not deployment.lines("link_renewed"), "others go on meanwhile"
         deployment.wait_until((tmp_path / "archive" / "one.mp4.json").exists)
@@ -106,7 +106,7 @@ def test_of_two_processes_on_one_postgresql_one_asks_and_if_it_is_killed_the_oth
         with second.running():
             subscribe(account, second)
             # What it is told of it archives at once, but it does not compare: the other one is at it.
-            assert answers(account.announce(recordings[0])) == [200]
+            taken(account.announce, recordings[0])
             second.wait_until((archive / "0.mp4.json").exists)
             assert len(provider.requests) == 1
             first.kill()
@@ -114,7 +114,7 @@ def test_of_two_processes_on_one_postgresql_one_asks_and_if_it_is_killed_the_oth
             second.wait_until(lambda: time.monotonic() > killed_at + LEASE_S)
             # It would look by itself a little later; what there is to ask for makes it look now.
             alone = account.add_recording("alone", provider_bucket=False)
-            assert answers(account.announce(alone)) == [200]
+            taken(account.announce, alone)
             second.wait_until(lambda: len(list(archive.glob("*.json"))) == count)
             (line,) = second.lines("reconciled")
             assert second.metric("dyte_archiver_found_total") == count - 1
