@@ -190,6 +190,11 @@ class Deployment:
                 raise AssertionError(f"{'the process ended' if ended else 'it never happened'}; log:\n{log}")
             time.sleep(0.02)
 
+    @property
+    def archived(self) -> set[tuple[str, str]]:
+        """The recordings whose manifests are written, each with the storage: written twice, it is one."""
+        return {(line["recording_id"], line["storage"]) for line in self.lines("recording_archived")}
+
     def lines(self, event: str | None = None) -> list[dict[str, Any]]:
         """The log's lines, or those of one event."""
         lines = [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]

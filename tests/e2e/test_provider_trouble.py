@@ -37,7 +37,7 @@ def test_wrong_credentials_and_a_limit_are_said_and_when_they_are_mended_nothing
                 f"{account.family}-told", output_file_name=f"{account.family}-told.mp4"
             )
             taken(account.announce, told)
-        deployment.wait_until(lambda: len(deployment.lines("recording_archived")) == 2)
+        deployment.wait_until(lambda: len(deployment.archived) == 2)
         deployment.wait_until(
             lambda: {line["app"] for line in deployment.lines("provider_not_asked")} == {*apps}
         )
@@ -45,7 +45,7 @@ def test_wrong_credentials_and_a_limit_are_said_and_when_they_are_mended_nothing
         assert not deployment.lines("reconciled")
         checked = deployment.told("check")
         refused.authorization = right
-        deployment.wait_until(lambda: len(deployment.lines("recording_archived")) == 4)
+        deployment.wait_until(lambda: len(deployment.archived) == 4)
         deployment.wait_until(lambda: {line["app"] for line in deployment.lines("reconciled")} == {*apps})
         assert deployment.command("check").returncode == 0
         assert all(deployment.metric("dyte_archiver_found_total", app=name) == 1 for name in apps)

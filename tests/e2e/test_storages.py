@@ -83,7 +83,7 @@ def test_rules_say_where_a_recording_goes_and_a_copy_costs_no_second_reading(
             told = json.loads(body)
             told["meeting"]["title"] = title
             deployment.hand_over(json.dumps(told).encode())
-        deployment.wait_until(lambda: len(deployment.lines("recording_archived")) == 3)
+        deployment.wait_until(lambda: len(deployment.archived) == 3)
         assert source["one.mp4"].sent == SIZE
         verified = deployment.command("verify")
         status = " ".join(deployment.command("status").stdout.split())
@@ -138,7 +138,7 @@ def test_a_storage_that_refuses_every_other_part_gets_its_copy_all_the_same(
         with routed(tmp_path, sender, storages, {"to": ["slow", "main"]}) as deployment:
             link = source.add("one.mp4", SIZE)
             deployment.hand_over(sender.uploaded("one", link, size=SIZE))
-            deployment.wait_until(lambda: len(deployment.lines("recording_archived")) == 2)
+            deployment.wait_until(lambda: len(deployment.archived) == 2)
         assert seaweedfs.read(bucket, "one.mp4") == (tmp_path / "main" / "one.mp4").read_bytes()
 
 
