@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from service import __version__
 from service.destination import Destination, Destinations
+from service.ending import Tally, tell_end
 from service.enduring import to_its_end
 from service.errors import (
     ArchiverError,
@@ -31,7 +32,8 @@ from service.moving import Mover
 from service.retry import artifact_delay_s
 from service.routing import Routing
 from service.storage import Storage
-from service.telemetry import Metrics
+from service.telemetry import Metrics, family_of
+from service.tracing import Tracing, step
 from service.transfer import Target, checksum_of
 
 _HURRY_S = 24 * 3600.0
@@ -59,6 +61,7 @@ class Archivist:
     metrics: Metrics
     jitter: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    tracing: Tracing | None = None
 
     async def archive(self, claim: Claim) -> None:
         """Store every copy that is due, and write the manifests of which this was the last; end the claim.
@@ -67,27 +70,64 @@ class Archivist:
         :class:`~service.errors.ArchiverError` if the source fails, or a manifest: then the claim is still
         held, and what was reached by then is in the ledger.
         """
+        tally = Tally(self.mover.clock())
+        if claim.is_cancelled:
+            await self._cancel(claim, tally)
+            return
         if claim.state is State.EXPIRED:
-            await self._conclude(claim, expired=True)
-            await self.work.finish(claim)
+            await self._expire(claim, tally)
             return
         claim = await self._routed(claim)
         due = [copy for copy in claim.copies if copy.state is State.WAITING and copy.is_due]
         targets = [self.mover.target(claim, copy) for copy in due]
         failure: ArchiverError | None = None
         try:
-            await self.mover.store(claim, targets)
+            await self.mover.store(claim, targets, tally)
         except (SourceError, ProviderError) as error:
             failure = error  # what is stored by now gets its manifest nevertheless
         # A former claim may have been cut off between a manifest and its note.
-        await self._conclude(claim, targets, again=not targets or claim.epoch > 1)
+        written = await self._conclude(claim, targets, again=not targets or claim.epoch > 1)
         if failure is not None:
             raise failure
         await self.work.finish(claim)
+        stored = {target.destination.name for target in targets if target.stored is not None}
+        places = {copy.storage for copy in claim.copies}
+        whole = {copy.storage for copy in claim.copies if copy.state is not State.WAITING}
+        if places <= whole | stored:
+            archived = {copy.storage for copy in claim.copies if copy.state is State.ARCHIVED}
+            is_archived = places <= archived | written
+            outcome = "archived" if is_archived else "stored"
+            tell_end(claim, targets, tally, outcome, now=self.mover.clock())
 
-    async def give_up(self, claim: Claim) -> None:
+    async def give_up(self, claim: Claim, error: Exception) -> None:
         """End a claim whose file is gone for certain and stored nowhere, and free what was moved of it."""
-        claim = await self.work.current(claim)
+        tally = Tally(self.mover.clock())
+        # A link that was announced since the claim is a fresher one, also if that was a moment ago.
+        claim = replace(await self.work.current(claim), announced_at=claim.announced_at)
+        await self._free_all(claim)
+        await self._expire(claim, tally, error)
+
+    async def _expire(self, claim: Claim, tally: Tally, error: Exception | None = None) -> None:
+        await self._conclude(claim, expired=True)
+        is_over = (await self.work.current(claim)).state is State.EXPIRED
+        await self.work.finish(claim)
+        if is_over:  # else a fresher link has come meanwhile
+            tell_end(claim, (), tally, "expired", now=self.mover.clock(), error=error)
+
+    async def _cancel(self, claim: Claim, tally: Tally) -> None:
+        """End a claim that somebody gave up: what is stored of it stays, and gets its manifest."""
+        await self._free_all(claim)
+        left = [copy.storage for copy in claim.copies if copy.state is State.WAITING]
+        if len(left) < len(claim.copies):
+            await self.work.route(claim, (), drop=left)
+            await self._conclude(claim, again=True)
+        else:
+            await self._conclude(claim, expired=True)
+        await self.work.finish(claim)
+        self.metrics.artifacts.labels(claim.recording.app, claim.artifact.kind, "cancelled").inc()
+        tell_end(claim, (), tally, "cancelled", now=self.mover.clock())
+
+    async def _free_all(self, claim: Claim) -> None:
         await self.destinations.open(copy.storage for copy in claim.copies)
         begun = [copy for copy in claim.copies if copy.upload_id and copy.storage in self.destinations]
         for target in [self.mover.target(claim, copy) for copy in begun]:
@@ -95,8 +135,6 @@ class Archivist:
                 await self.mover.free(claim, target, keep_key=True)
             except StorageError as error:
                 log.warning("upload_left", storage=target.destination.name, error=str(error))
-        await self._conclude(claim, expired=True)
-        await self.work.finish(claim)
 
     async def _routed(self, claim: Claim) -> Claim:
         """The claim with its copies: chosen once, and again only for storages that are no longer there."""
@@ -141,10 +179,10 @@ class Archivist:
 
     async def _conclude(
         self, claim: Claim, targets: Sequence[Target] = (), *, expired: bool = False, again: bool = False
-    ) -> None:
+    ) -> set[str]:
         """Settle how each copy went, and write the manifests for which this was the last thing to come.
 
-        ``again``: those that were written before are looked at too.
+        ``again``: those that were written before are looked at too. Returns where manifests were written.
         """
         troubles = {
             target.destination.name: self._trouble(claim, target, target.failure)
@@ -152,6 +190,7 @@ class Archivist:
             if target.failure is not None
         }
         failures = []
+        written = {}
         ready = await self.work.settle(claim, troubles, expired=expired, again=again)
         await self.destinations.open(ready)
         for name in ready:
@@ -159,12 +198,18 @@ class Archivist:
                 log.error("storage_not_configured", storage=name)
                 continue
             try:
-                await self._write_manifest(claim, self.destinations[name])
+                with step(self.tracing, "write manifest", storage=name):
+                    written[name] = await self._write_manifest(claim, self.destinations[name])
             except StorageError as error:
                 self.destinations[name].failed(error)
                 failures.append(error)
+        # Another storage may have had its manifest before.
+        is_first = any(written.values()) and all(copy.state is not State.ARCHIVED for copy in claim.copies)
+        if self.tracing is not None and is_first:
+            self.tracing.archived(claim.recording, began_at=claim.seen_at)
         if failures:
             raise failures[0]
+        return set(written)
 
     def _trouble(self, claim: Claim, target: Target, error: StorageError) -> Trouble:
         """When a copy is tried again. One put off with its whole storage is not told in the log."""
@@ -175,6 +220,7 @@ class Archivist:
         if target.was_tried:
             target.destination.failed(error)
             self.metrics.artifacts.labels(claim.recording.app, claim.artifact.kind, "failed").inc()
+            self.metrics.retries.labels(family_of(error)).inc()
             log.warning(
                 "try_failed",
                 storage=name,
@@ -186,13 +232,17 @@ class Archivist:
             )
         return Trouble(delay_s, str(error), error.mend, was_tried=target.was_tried)
 
-    async def _write_manifest(self, claim: Claim, destination: Destination) -> None:
-        """Write what the ledger knows of the recording in this storage, until nothing has come meanwhile."""
-        is_settled = False
+    async def _write_manifest(self, claim: Claim, destination: Destination) -> bool:
+        """Write what the ledger knows of the recording in this storage, until nothing has come meanwhile.
+
+        True if it is the first there.
+        """
+        is_settled, is_first = False, True
         try:
             while not is_settled:
                 # To its end: were it cancelled, it could still come, and after what makes it good.
                 holding, key, _ = await to_its_end(self._put_manifest(claim, destination))
+                is_first = holding.manifest_key is None
                 ids = {entry.artifact_id for entry in holding.archived}
                 is_settled = await self.work.manifest_written(
                     claim, destination.name, key=key, artifact_ids=ids
@@ -208,6 +258,7 @@ class Archivist:
             files=len(holding.archived),
             expired=list(holding.expired),
         )
+        return is_first
 
     async def _make_good(self, claim: Claim, destination: Destination) -> None:
         """Have the manifest say what the ledger says, as someone who may no longer change the ledger."""

@@ -19,7 +19,7 @@ from service.model import Event, Kind
 from service.provider import Pace, ProviderApi, api_session
 from service.reconcile import WINDOW_S, Span, by_expiry, listed
 from service.settings import NO_ACCESS, Settings
-from service.status import span_text
+from service.wording import span_text
 
 _BATCH = 50
 

@@ -12,12 +12,13 @@ class Budget:
     """Memory for parts in flight, shared by all files, handed out first come, first served.
 
     A buffer larger than the whole budget is handed out alone. Buffers are used again: new memory of this size
-    costs the kernel a page fault for every 4 KiB.
+    costs the kernel a page fault for every 4 KiB. ``in_flight`` is how many are handed out.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
+        self.in_flight = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._spare: list[bytearray] = []
 
@@ -25,6 +26,7 @@ class Budget:
     async def buffer(self, size: int) -> AsyncIterator[memoryview]:
         """Memory of ``size`` bytes, for as long as the block runs. What is in it is left over from before."""
         await self._take(size)
+        self.in_flight += 1
         try:
             memory = self._find(size)
             # On an error the memory is not used again: a dying connection may still be sending from it.
@@ -32,6 +34,7 @@ class Budget:
             if size >= _WORTH_KEEPING:
                 self._spare.append(memory)
         finally:
+            self.in_flight -= 1
             self.used_bytes -= size
             self._hand_out()
 

@@ -1,4 +1,4 @@
-"""The alarm for files that the provider deletes soon and that are stored nowhere yet."""
+"""The alarm for files that the provider deletes soon and that are stored nowhere yet; what is to be done."""
 
 import asyncio
 import math
@@ -40,6 +40,11 @@ class Deadlines:
 
     async def look(self) -> None:
         """Look once. Raises :class:`~service.errors.LedgerUnavailable`."""
+        self._metrics.due.set(await self._view.backlog())
+        waiting = await self._view.waiting()
+        for state, count in waiting.counts.items():
+            self._metrics.backlog.labels(state).set(count)
+        self._metrics.oldest_waiting.set(waiting.oldest_s)
         nearest = await self._view.deadlines(within_s=math.inf, limit=1)
         self._metrics.nearest_deadline.set(min((each.expires_in_s for each in nearest), default=math.inf))
         near = await self._view.deadlines(within_s=ALARM_S, limit=_LIMIT)

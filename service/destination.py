@@ -8,7 +8,9 @@ from service.budget import Gate
 from service.errors import StorageError, StorageRefused, StorageThrottled, StorageUnavailable
 from service.model import Attributes, Checksum, Stored
 from service.retry import part_delay_s, storage_pause_s
+from service.routing import configured_name
 from service.storage import Storage
+from service.telemetry import Metrics, family_of
 
 _TRIES_S = 60.0
 """How long one request is sent again: a storage that is silent for longer is left to others for a while."""
@@ -21,7 +23,7 @@ class Destination:
     """A named storage, shared by all files of the process.
 
     ``clock`` counts monotonic seconds; ``sleep`` and ``jitter`` (random in [0, 1)) are for the pauses between
-    tries.
+    tries. ``series`` is what metrics call it: as it is configured, whatever folder a recording brought.
     """
 
     def __init__(
@@ -33,13 +35,17 @@ class Destination:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         jitter: Callable[[], float],
+        metrics: Metrics | None = None,
     ) -> None:
+        """Without ``metrics`` nothing is counted."""
         self.name = name
+        self.series = configured_name(name)
         self.storage = storage
         self._gate = gate
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
+        self._metrics = metrics
         self._failures = 0
         self._trouble: StorageError | None = None
         self._paused_until = 0.0
@@ -62,12 +68,17 @@ class Destination:
                 else:
                     self._gate.widen()
                     self._failures = 0
+                    if self._metrics is not None:
+                        took_s = self._clock() - began_at
+                        self._metrics.storage_request_seconds.labels(self.series).observe(took_s)
                     return answer
             attempts += 1
             delay_s = part_delay_s(error, attempts, jitter=self._jitter())
             is_hopeless = self.is_doubtful and not isinstance(error, StorageThrottled)
             if delay_s is None or is_hopeless or self._clock() >= until:
                 raise error
+            if self._metrics is not None:
+                self._metrics.repeated_requests.labels(self.series, family_of(error)).inc()
             await self._sleep(delay_s)
 
     async def put(
@@ -80,6 +91,8 @@ class Destination:
 
     def failed(self, error: StorageError) -> None:
         """Note that a file failed here. If that may be so for every file, the others wait a little."""
+        if self._metrics is not None:
+            self._metrics.storage_failures.labels(self.series, family_of(error)).inc()
         if isinstance(error, StorageUnavailable | StorageRefused):
             self._failures += 1
             self._trouble = error

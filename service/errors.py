@@ -17,6 +17,11 @@ class ArchiverError(Exception):
         self.retry_after_s = retry_after_s
 
 
+def add(extra: str) -> str:
+    """What a person does about packages that are only there if asked for."""
+    return f"pip install 'dyte-archiver[{extra}]'; an image: build it with EXTRAS={extra}"
+
+
 class SettingsError(ArchiverError):
     """The settings do not fit."""
 
@@ -57,6 +62,22 @@ class LedgerUnfit(ArchiverError):
     """The ledger's database is not one that this version can work with."""
 
 
+class NotInLedger(ArchiverError):
+    """The ledger has nothing by that id."""
+
+
+class OrderRefused(ArchiverError):
+    """That cannot be done with it now."""
+
+
+class NotConfirmed(ArchiverError):
+    """Nothing was done."""
+
+
+class OutputUnwritable(ArchiverError):
+    """What was asked for cannot be written there."""
+
+
 class LeaseLost(ArchiverError):
     """Another worker holds this artifact now, or nobody does any more."""
 
@@ -66,6 +87,29 @@ class LeaseLost(ArchiverError):
 
 class Draining(ArchiverError):
     """The service is stopping; what was moved is kept, and the rest goes on after the next start."""
+
+
+# ---- a running service, as a command asks it
+
+
+class ServiceError(ArchiverError):
+    """The service does not do it."""
+
+
+class ServiceUnavailable(ServiceError):
+    """The service cannot be asked now."""
+
+
+class ServiceRefused(ServiceError):
+    """The service does not let this command in."""
+
+
+class ServiceRejected(ServiceError):
+    """The service does not take the request."""
+
+
+class ServiceUnknown(ServiceError):
+    """The service is not one that this command can read."""
 
 
 # ---- the provider's API
@@ -89,6 +133,17 @@ class ProviderMissing(ProviderError):
 
 class ProviderRejected(ProviderError):
     """The provider's API does not take the request."""
+
+
+# ---- notices
+
+
+class NoticeNotTaken(ArchiverError):
+    """The receiver does not take the notice."""
+
+
+class NoticeUnwanted(NoticeNotTaken):
+    """The receiver wants no such notice any more."""
 
 
 # ---- source

@@ -51,7 +51,7 @@ def render(
     document = {
         "format": FORMAT,
         "archiver": {"name": "dyte-archiver", "version": version},
-        "archived_at": _moment(max(artifact.stored_at for artifact in archived)),
+        "archived_at": moment(max(artifact.stored_at for artifact in archived)),
         "storage": storage,
         "provider": recording.provider,
         "app": recording.app,
@@ -60,7 +60,7 @@ def render(
         "session_id": recording.session_id,
         "title": recording.title,
         recording.scope: _recording(recording) if recording.scope is Scope.RECORDING else _session(recording),
-        "artifacts": [*(_document(artifact) for artifact in archived), *kept],
+        "artifacts": [*(document_of(artifact) for artifact in archived), *kept],
         "expired": [name for name in expired if name not in {_name(document) for document in kept}],
     }
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
@@ -83,27 +83,8 @@ def parse(text: bytes) -> Manifest:
         raise StorageMismatch("this is not a manifest") from error
 
 
-def _recording(recording: Recording) -> dict[str, Any]:
-    return {
-        "id": recording.id,
-        "output_file_name": recording.output_file_name,
-        "started_at": _moment(recording.started_at),
-        "stopped_at": _moment(recording.stopped_at),
-        "duration_seconds": recording.duration_s,
-        "stop_reason": recording.stop_reason,
-        "announced_size_bytes": recording.file_size,
-    }
-
-
-def _session(session: Recording) -> dict[str, Any]:
-    return {
-        "id": session.id,
-        "started_at": _moment(session.started_at),
-        "ended_at": _moment(session.stopped_at),
-    }
-
-
-def _document(artifact: Archived) -> dict[str, Any]:
+def document_of(artifact: Archived) -> dict[str, Any]:
+    """A file as manifests and notices name it; its key is counted from the storage's folder."""
     track = {} if artifact.track is None else {"track": artifact.track}
     return {
         "kind": artifact.kind,
@@ -117,7 +98,34 @@ def _document(artifact: Archived) -> dict[str, Any]:
         },
         "part_size_bytes": artifact.part_size,
         "etag": artifact.etag,
-        "archived_at": _moment(artifact.stored_at),
+        "archived_at": moment(artifact.stored_at),
+    }
+
+
+def moment(seconds: float | None) -> str | None:
+    """A moment as manifests and notices write it: UTC, to the millisecond."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _recording(recording: Recording) -> dict[str, Any]:
+    return {
+        "id": recording.id,
+        "output_file_name": recording.output_file_name,
+        "started_at": moment(recording.started_at),
+        "stopped_at": moment(recording.stopped_at),
+        "duration_seconds": recording.duration_s,
+        "stop_reason": recording.stop_reason,
+        "announced_size_bytes": recording.file_size,
+    }
+
+
+def _session(session: Recording) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "started_at": moment(session.started_at),
+        "ended_at": moment(session.stopped_at),
     }
 
 
@@ -145,9 +153,3 @@ def _both(value: int, length: int) -> dict[str, str]:
     """A checksum as command-line tools print it (hex) and as S3 and GCS do (base64)."""
     raw = value.to_bytes(length)
     return {"hex": raw.hex(), "base64": base64.b64encode(raw).decode()}
-
-
-def _moment(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

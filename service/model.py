@@ -53,6 +53,28 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
+class Topic(StrEnum):
+    """What a notice tells the customer's own system of."""
+
+    ARCHIVED = "archived"
+    """A recording's or session's files lie in a storage, with their manifest."""
+    FAILING = "failing"
+    """A file has failed for a while, and is tried again."""
+    DEADLINE_NEAR = "deadline_near"
+    """The provider deletes a file soon that is stored nowhere."""
+    EXPIRED = "expired"
+    """A file is gone at the provider and was stored nowhere."""
+    ERRORED = "errored"
+    """The provider's recording failed: there is no file."""
+
+
+class NoticeFormat(StrEnum):
+    """What the receiver of notices understands."""
+
+    CLOUDEVENTS = "cloudevents"
+    SLACK = "slack"
+
+
 STATUS_RANK = {
     "INVOKED": 1, "RECORDING": 2, "PAUSED": 2, "UPLOADING": 3, "ERRORED": 4, "UPLOADED": 5,
     "LIVE": 1, "ENDED": 5,
@@ -258,8 +280,10 @@ class Claim:
 
     Every write for it names ``owner`` and ``epoch``. ``now`` is the database's clock at the claim.
     ``announced_at`` tells whether another delivery has brought a link since.
+    ``seen_at`` is when it was first told.
     ``copies`` is empty until it is routed; ``part_size``, ``size`` and ``source_etag`` are the same for all
-    of them, settled when the first is begun.
+    of them, settled when the first is begun. ``is_cancelled``: somebody gave it up; ``is_link_doubted``:
+    somebody asked for another link.
     """
 
     artifact: Artifact
@@ -275,6 +299,9 @@ class Claim:
     part_size: int | None = None
     size: int | None = None
     source_etag: str | None = None
+    is_cancelled: bool = False
+    is_link_doubted: bool = False
+    seen_at: float = 0.0
 
     @property
     def id(self) -> str:

@@ -9,11 +9,13 @@ from functools import partial
 import structlog
 
 from service.destination import Destination
+from service.ending import Tally, told
 from service.enduring import to_its_end
 from service.errors import (
     ArchiverError,
     LeaseLost,
     NameTaken,
+    ProviderError,
     SourceChanged,
     SourceError,
     SourceGone,
@@ -29,6 +31,7 @@ from service.placing import Placing
 from service.sibling import StoredCopy
 from service.source import Identity, Opened, Source
 from service.telemetry import Metrics
+from service.tracing import Tracing, step
 from service.transfer import Target, Transfer, checksum_of, part_size_for, whole_checksum
 
 _RESTARTS = 3
@@ -52,27 +55,33 @@ class Mover:
     least_part_size: int
     metrics: Metrics
     clock: Callable[[], float]
+    tracing: Tracing | None = None
 
     def target(self, claim: Claim, copy: Copy) -> Target:
         """A copy to be moved."""
-        return Target(self.destinations[copy.storage], partial(self._keep, claim, copy.storage))
+        destination = self.destinations[copy.storage]
+        return Target(destination, partial(self._keep, claim, destination))
 
-    async def store(self, claim: Claim, targets: Sequence[Target]) -> None:
+    async def store(self, claim: Claim, targets: Sequence[Target], tally: Tally | None = None) -> None:
         """Move the file to the targets, read once for all; each ends ``stored`` or with its ``failure``.
 
         One whose storage is in trouble has failed before it is tried.
         Begins anew a few times if the source, an upload or a name turns out another. A link that is refused
-        is renewed, in the midst of it too, and the transfer goes on at its parts. Raises
+        is renewed, in the midst of it too, and the transfer goes on at its parts. What it comes to is counted
+        in ``tally``. Raises
         :class:`~service.errors.SourceError`, and :class:`~service.errors.Draining`.
         """
+        tally = tally or Tally(self.clock())
         for target in targets:
             target.failure = target.destination.admit()
             target.was_tried = target.failure is None
-        began_at, restarts, had_parts = self.clock(), 0, -1
+        if claim.is_link_doubted and any(target.is_open for target in targets):
+            claim = await self._renewed_as_asked(claim, tally)
+        restarts, had_parts = 0, -1
         while True:
             changed = None
             try:
-                await self._move(claim, targets, began_at)
+                await self._move(claim, targets, tally)
             except SourceChanged as error:
                 changed = error
             except (SourceRefused, SourceGone) as error:
@@ -80,7 +89,7 @@ class Mover:
                 if parts == had_parts:
                     raise  # the last link brought nothing, nor would another
                 had_parts = parts
-                await self._renew(claim, error)
+                await self._renew(claim, error, tally)
                 claim = await self.work.current(claim)
                 continue
             anew = [target for target in targets if _begins_anew(target, changed)]
@@ -112,10 +121,21 @@ class Mover:
         if not keep_key:
             await self.progress.restart(claim, name, keep_key=False)
 
-    async def _renew(self, claim: Claim, error: SourceError) -> None:
+    async def _renewed_as_asked(self, claim: Claim, tally: Tally) -> Claim:
+        try:
+            await self._renew(claim, SourceRefused("another link was asked for"), tally)
+        except (SourceRefused, ProviderError) as error:
+            # There may be nothing wrong with the one that there is.
+            log.warning("link_not_renewed", error=str(error), mend=error.mend or None)
+            return claim
+        return await self.work.current(claim)
+
+    async def _renew(self, claim: Claim, error: SourceError, tally: Tally) -> None:
         """Settle a fresh link from the provider's API; raises ``error`` if there is none."""
-        fresh = await self.links.fresh(claim, error)
-        await self.progress.renewed(claim, fresh)
+        with step(self.tracing, "renew link", reason=type(error).__name__):
+            fresh = await self.links.fresh(claim, error)
+            await self.progress.renewed(claim, fresh)
+        tally.renewals += 1
         self.metrics.renewed_links.labels(claim.recording.app).inc()
         log.info("link_renewed", reason=error.detail)
 
@@ -128,8 +148,8 @@ class Mover:
         if is_last:
             target.failure = target.failure or failure
 
-    async def _move(self, claim: Claim, targets: Sequence[Target], began_at: float) -> None:
-        complete = partial(self._complete, claim, began_at)
+    async def _move(self, claim: Claim, targets: Sequence[Target], tally: Tally) -> None:
+        complete = partial(self._complete, claim, tally.began_at)
         await self.transfer.each(targets, partial(self._load, claim), lag_s=self.transfer.lag_s)
         moved = [target for target in targets if _size(target.parts) == claim.size and target.upload]
         await self.transfer.each(moved, complete)
@@ -137,10 +157,11 @@ class Mover:
         targets = [target for target in targets if target.is_open]
         if not targets:
             return
-        opened = await self._open(claim, targets)
-        with contextlib.closing(opened):
+        with step(self.tracing, "open source"):
+            opened = await self._open(claim, targets)
+        with contextlib.closing(opened), told(opened, targets, tally, self.tracing):
             size, part_size = opened.identity.size, claim.part_size or self.least_part_size
-            put = partial(self._put_small, claim, began_at, opened, targets)
+            put = partial(self._put_small, claim, tally.began_at, opened, targets)
             if not opened.ranged or isinstance(opened, StoredCopy):
                 await self._move_stream(claim, opened, targets, put)
             elif size is not None and size <= part_size and not any(target.upload for target in targets):
@@ -228,7 +249,7 @@ class Mover:
         async def put(target: Target) -> None:
             key, attributes = _key(target), _attributes(claim)
             stored = await target.destination.put(key, view, checksum, attributes, replace=False)
-            self.metrics.moved_bytes.inc(len(view))
+            self.metrics.moved_bytes.labels(target.destination.series).inc(len(view))
             await self._note_stored(claim, target, stored, checksum, len(view), began_at)
 
         await self.transfer.each(targets, put, lag_s=self.transfer.lag_s)
@@ -292,15 +313,18 @@ class Mover:
             source_etag=identity.etag,
         )
 
-    async def _keep(self, claim: Claim, storage: str, part: Part) -> None:
-        await self.progress.part_stored(claim, storage, part)
-        self.metrics.moved_bytes.inc(part.size)
+    async def _keep(self, claim: Claim, destination: Destination, part: Part) -> None:
+        await self.progress.part_stored(claim, destination.name, part)
+        self.metrics.moved_bytes.labels(destination.series).inc(part.size)
 
     async def _complete(self, claim: Claim, began_at: float, target: Target) -> None:
         upload, storage = target.upload, target.destination.storage
         assert upload is not None
         checksum = whole_checksum(target.parts)
-        stored = await target.destination.requested(lambda: storage.complete(upload, target.parts, checksum))
+        with step(self.tracing, "complete", storage=target.destination.name):
+            stored = await target.destination.requested(
+                lambda: storage.complete(upload, target.parts, checksum)
+            )
         await self._note_stored(claim, target, stored, checksum, upload.part_size, began_at)
 
     async def _note_stored(
@@ -321,8 +345,8 @@ class Mover:
             part_size=part_size,
             content_type=_attributes(claim).content_type,
         )
-        target.stored = stored
-        self.metrics.archive_seconds.observe(took_s)
+        target.stored, target.checksum = stored, checksum
+        self.metrics.archive_seconds.labels(target.destination.series).observe(took_s)
         self.metrics.artifacts.labels(claim.recording.app, claim.artifact.kind, "stored").inc()
         log.info(
             "artifact_stored",

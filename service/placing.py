@@ -107,7 +107,7 @@ class Placing:
             stored_at=archived.stored_at,
             manifest_key=manifest_key,
         )
-        target.key, target.stored = found.key, found
+        target.key, target.stored, target.checksum = found.key, found, archived.checksum
         self.metrics.artifacts.labels(claim.recording.app, claim.artifact.kind, "found").inc()
         log.info(
             "artifact_found", storage=name, kind=claim.artifact.kind, key=found.key, size_bytes=found.size

@@ -5,7 +5,8 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, Final, Protocol
 
 import structlog
@@ -22,6 +23,7 @@ from service.event import EVENTS, parse
 from service.ledger.intake import Intake, Outcome
 from service.model import Delivery, Event, Provider, Scope
 from service.telemetry import Metrics
+from service.tracing import Tracing, committing
 
 FAMILIES: Final[Mapping[str, Provider]] = {"dyte": Provider.DYTE, "rtk": Provider.REALTIMEKIT}
 """The first part of the headers ``*-signature``, ``*-uuid``, ``*-webhook-id``, and whose they are."""
@@ -54,6 +56,7 @@ class Receiver:
         *,
         metrics: Metrics,
         announced: Callable[[Event], None],
+        tracing: Tracing | None = None,
     ) -> None:
         """``senders``: the apps whose deliveries are taken, by the keys that sign them.
 
@@ -63,6 +66,7 @@ class Receiver:
         self._intake = intake
         self._metrics = metrics
         self._announced = announced
+        self._tracing = tracing
         self._starlette = Starlette(
             routes=[
                 Route("/webhook", self._webhook, methods=["POST"]),
@@ -71,6 +75,11 @@ class Receiver:
             exception_handlers={HTTPException: _problem},
         )
         self._starlette.router.redirect_slashes = False  # to a provider a redirect is a failure
+        # To Prometheus a first value is no increase: what may be counted is there at 0.
+        for app in {app for theirs in senders.values() for app in theirs}:
+            for provider in (app.provider,) if app.provider else Provider:
+                for event_name, outcome in product(EVENTS, Outcome):
+                    metrics.deliveries.labels(app.name, provider, event_name, outcome)
 
     async def app(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """The ASGI app. A delivery goes straight to its endpoint: by the router it costs a tenth more."""
@@ -94,7 +103,9 @@ class Receiver:
             if given is None:
                 async with asyncio.timeout(ANSWER_S):
                     body = await _body(request)
-                    given = _TOO_LARGE if body is None else await self._taken(headers, families, body)
+                    given = (
+                        _TOO_LARGE if body is None else await self._taken(headers, families, body, began_at)
+                    )
         except ClientDisconnect:
             given = _Given(408, {"error": "the sender closed the connection"})
         except TimeoutError:
@@ -115,7 +126,7 @@ class Receiver:
             provider=provider,
             event_name=given.event_name,
             milliseconds=round((time.monotonic() - began_at) * 1000, 1),
-            **given.answer,
+            **{**given.ids, **given.answer},
         )
         # What is left of a refused body is not read: the connection has no further use.
         is_last = given.status in (408, 413)
@@ -126,15 +137,22 @@ class Receiver:
             "application/json",
         )
 
-    async def _taken(self, headers: Mapping[str, str], families: list[str], body: bytes) -> "_Given":
+    async def _taken(
+        self, headers: Mapping[str, str], families: list[str], body: bytes, began_at: float
+    ) -> "_Given":
+        verifying_at = time.monotonic()
         try:
-            family, apps = await self._verified(headers, families, body)
+            try:
+                family, apps = await self._verified(headers, families, body)
+            finally:
+                verified_at = time.monotonic()
+                self._metrics.verification_seconds.observe(verified_at - verifying_at)
             webhook_id = headers.get(f"{family}-webhook-id")
             named = [app for app in apps if webhook_id in app.webhook_ids]
             named = named or [app for app in apps if not app.webhook_ids]
             if not named:
                 return _Given(401, {"error": f"{family}-webhook-id is not one that is accepted here"})
-            return await self._committed(headers, family, body, named)
+            return await self._committed(headers, family, body, named, (began_at, verifying_at, verified_at))
         except SignatureInvalid as error:
             return _Given(401, {"error": str(error)})
         except DeliveryMalformed as error:
@@ -167,8 +185,14 @@ class Receiver:
         raise failure
 
     async def _committed(
-        self, headers: Mapping[str, str], family: str, body: bytes, apps: Sequence[App]
+        self,
+        headers: Mapping[str, str],
+        family: str,
+        body: bytes,
+        apps: Sequence[App],
+        moments: tuple[float, float, float],
     ) -> "_Given":
+        """``moments``: when the delivery began, its verifying, and its end."""
         event = parse(body, FAMILIES[family])
         app = _owner(apps, event, FAMILIES[family])
         if event.recording is not None and event.recording.app != app.name:
@@ -179,14 +203,25 @@ class Receiver:
             webhook_id=_short(headers.get(f"{family}-webhook-id")),
             app=app.name,
         )
-        outcome = await self._intake.record(delivery, event)
+        with committing(self._tracing, event, headers.get("traceparent"), moments):
+            outcome = await self._intake.record(delivery, event)
         if event.odd:
             log.error("link_is_none", recording_id=event.recording and event.recording.id, fields=event.odd)
         if outcome in (Outcome.ANNOUNCED, Outcome.NOTED):
             self._announced(event)
         scope = event.recording.scope if event.recording else Scope.RECORDING
         about = {f"{scope}_id": event.recording.id if event.recording else None}
-        return _Given(200, {"outcome": outcome, **about}, event.name, app.name)
+        return _Given(200, {"outcome": outcome, **about}, event.name, app.name, self._ids(event, delivery))
+
+    def _ids(self, event: Event, delivery: Delivery) -> dict[str, str | None]:
+        """What the log is told beside the answer, so that a delivery's line is found by any id."""
+        recording = event.recording
+        ids = {"delivery_id": delivery.delivery_id}
+        if recording is not None:
+            ids |= {"meeting_id": recording.meeting_id, "session_id": recording.session_id}
+            if self._tracing is not None and event.artifacts:
+                ids["trace_id"] = self._tracing.trace_id(recording.id)
+        return {name: value for name, value in ids.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +232,7 @@ class _Given:
     answer: dict[str, str | None]
     event_name: str | None = None
     app: str | None = None
+    ids: Mapping[str, str | None] = field(default_factory=dict)
 
 
 _TOO_LARGE = _Given(413, {"error": f"the body is larger than {BODY_LIMIT} bytes"})

@@ -2,6 +2,7 @@
 
 from service.errors import (
     ArchiverError,
+    NoticeUnwanted,
     SourceChanged,
     SourceGone,
     SourceRefused,
@@ -13,6 +14,10 @@ from service.errors import (
 
 PART_ATTEMPTS = 5
 """How often one request for one part is tried before the artifact goes back to the ledger."""
+
+NOTICE_KEPT_S = 3 * 24 * 3600.0
+"""How long a notice is tried: what nobody takes for so long is not waited for any more."""
+_NOTICE_CAP_S = 3600.0
 
 
 def artifact_delay_s(error: Exception, attempts: int, *, expired: bool, jitter: float) -> float | None:
@@ -53,6 +58,18 @@ def range_delay_s(attempts: int, *, jitter: float, retry_after_s: float | None =
     if attempts >= PART_ATTEMPTS:
         return None
     return max(_backoff_s(0.25, 10.0, attempts, jitter), min(retry_after_s or 0.0, 60.0))
+
+
+def notice_delay_s(error: ArchiverError, attempts: int, *, age_s: float, jitter: float) -> float | None:
+    """Seconds until a notice of this age is sent again after ``attempts`` (1 or more), or None: give it up.
+
+    Given up where the receiver wants it no more, and after :data:`NOTICE_KEPT_S`.
+    """
+    if isinstance(error, NoticeUnwanted) or age_s >= NOTICE_KEPT_S:
+        return None
+    delay_s = _backoff_s(5.0, _NOTICE_CAP_S, attempts, jitter)
+    # However long it asks for, there is a last try in time.
+    return min(max(delay_s, error.retry_after_s or 0.0), max(NOTICE_KEPT_S - age_s, _NOTICE_CAP_S))
 
 
 def _backoff_s(first_s: float, cap_s: float, attempts: int, jitter: float) -> float:

@@ -116,6 +116,11 @@ class Routing:
         return self.storages[base].model_copy(update={"path": path})
 
 
+def configured_name(name: str) -> str:
+    """The configured storage of a name, which may have a folder that a recording brought."""
+    return name.partition(_WITH_FOLDER)[0]
+
+
 def _is_of(config: StorageConfig, told: Mapping[str, Any]) -> bool:
     if config.type != told.get("type"):
         return False

@@ -18,23 +18,29 @@ from starlette.types import ASGIApp
 
 from service import __version__
 from service.admin import Admin
+from service.choices import Role
+from service.deadlines import Deadlines
 from service.enduring import kept_up
 from service.errors import LedgerRefused, LedgerUnavailable, SettingsError
 from service.keys import key_rings, key_session
-from service.ledger import Database, Intake, Pruning
+from service.ledger import Database, Duties, Intake, Pruning, View
+from service.ledger.duties import own_name
 from service.ledger.intake import Outcome
 from service.model import Delivery, Event
 from service.news import News
 from service.receiver import Receiver
 from service.server import Server, listen
-from service.settings import PREFIX, Role, Settings
+from service.settings import PREFIX, Settings
 from service.telemetry import Metrics
+from service.tracing import open_tracing
 
 if TYPE_CHECKING:
     from service.worker import Worker
 
 _PRUNE_EVERY_S = 3600.0
 _DAY_S = 86400.0
+_NOTICES_KEEP_S = 30 * _DAY_S
+"""At least: what is looked for, and not known to be told, is told again."""
 _COMMIT_S = 0.9
 """A delivery that is not committed by then is answered 503; the provider sends it again."""
 _AWAIT_S = 1.0
@@ -57,15 +63,20 @@ class _Intake(Intake):
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
 
-    While the ledger's database is away it is waited for, with both ports open. Raises
+    While the ledger's database is away it is waited for, with its ports open. Raises
     :class:`~service.errors.ArchiverError` if the service cannot start.
     """
     draining = asyncio.Event()
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as resources:
-        public = _listen(resources, settings.host, settings.port, "PORT")
+        public = None
+        if settings.role is not Role.WORKER:
+            public = _listen(resources, settings.host, settings.port, "PORT")
         admin = _listen(resources, settings.host, settings.admin_port, "ADMIN_PORT")
         _catch_signals(draining)
+        tracing = open_tracing(os.environ, version=__version__)
+        if tracing is not None:
+            resources.push_async_callback(tracing.close)
         database = Database(settings.database_url.get_secret_value())
         resources.push_async_callback(database.close)
         resources.enter_context(database.alone())
@@ -85,23 +96,32 @@ async def serve(settings: Settings) -> None:
         if settings.role is not Role.RECEIVER:
             from service.assembly import Assembly
 
-            assembly = Assembly(settings, database, metrics, resources)
+            assembly = Assembly(settings, database, metrics, resources, tracing)
             apis = await assembly.apis()
             worker = await assembly.worker(apis, draining)
         token = settings.admin_token.get_secret_value() if settings.admin_token else None
         apps: list[tuple[socket.socket, ASGIApp]] = [
-            (admin, Admin(check=check, draining=draining.is_set, metrics=metrics, token=token).app)
+            (
+                admin,
+                Admin(
+                    check=check, draining=draining.is_set, metrics=metrics, database=database, token=token
+                ).app,
+            )
         ]
-        if settings.role is not Role.WORKER:
+        if public is not None:
             session = await resources.enter_async_context(key_session())
             senders = key_rings(settings.apps, session, clock=time.monotonic)
-            receiver = Receiver(senders, intake, metrics=metrics, announced=announced)
+            receiver = Receiver(senders, intake, metrics=metrics, announced=announced, tracing=tracing)
             apps.append((public, receiver.app))
         # Deliveries are taken to the end: while the worker drains they only go into the ledger.
         async with _serving(apps):
             if await _is_opened(database, draining):
+                # Each process, so that its metrics tell of the work also when no worker is there.
+                duties = Duties(database, owner=own_name(), lease_s=settings.lease_seconds)
+                kept_up(resources, Deadlines(View(database), duties, metrics).run)
                 if worker is not None:
                     news = assembly.watch(apis, intake, worker)
+                    await assembly.tell(worker)
                 if settings.role is not Role.WORKER:
                     kept_up(resources, partial(_prune, Pruning(database), settings))
                 intake.is_open = True
@@ -109,7 +129,7 @@ async def serve(settings: Settings) -> None:
                     "service_started",
                     version=__version__,
                     role=settings.role,
-                    port=public.getsockname()[1],
+                    port=public.getsockname()[1] if public else None,
                     admin_port=admin.getsockname()[1],
                     storages={name: config.label for name, config in settings.storages.items()},
                 )
@@ -214,6 +234,8 @@ async def _prune(pruning: Pruning, settings: Settings) -> None:
         try:
             pruned = await pruning.deliveries(keep_s=settings.deliveries_keep_days * _DAY_S)
             log.debug("deliveries_pruned", count=pruned)
+            keep_s = max(settings.deliveries_keep_days * _DAY_S, _NOTICES_KEEP_S)
+            log.debug("notices_pruned", count=await pruning.notices(keep_s=keep_s))
             if settings.archived_keep_days:
                 closed = await pruning.files(keep_s=settings.archived_keep_days * _DAY_S)
                 log.debug("recordings_closed", count=closed)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -13,9 +12,11 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_valid
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.apps import FIELDS, App, parse_app, parse_apps
+from service.choices import Role
 from service.errors import SettingsError
-from service.model import ONLY, Kind, Provider
+from service.model import ONLY, Kind, NoticeFormat, Provider, Topic
 from service.naming import KeyTemplate
+from service.notice_secrets import parse_secrets
 from service.routing import Routing
 from service.signature import load_keys
 from service.storage.config import LocalConfig, StorageConfig, parse_storage_config
@@ -30,14 +31,6 @@ NO_ACCESS = (
 
 Names = Annotated[tuple[str, ...], NoDecode]
 _LEAST_TOKEN = 16
-
-
-class Role(StrEnum):
-    """What a process does: receive deliveries, archive, or both."""
-
-    ALL = "all"
-    RECEIVER = "receiver"
-    WORKER = "worker"
 
 
 class Settings(BaseSettings):
@@ -109,12 +102,48 @@ class Settings(BaseSettings):
     host: str = Field("0.0.0.0", description="The address that both ports listen on")  # noqa: S104 - a pod
     port: int = Field(8080, ge=0, le=65535, description="The public port: `POST /webhook`, `GET /healthz`")
     admin_port: int = Field(
-        9090, ge=0, le=65535, description="The admin port: `/metrics`, `/healthz`, `/readyz`; keep it private"
+        9090,
+        ge=0,
+        le=65535,
+        description="The admin port: the page, `/api`, `/metrics`, `/healthz`, `/readyz`; keep it private",
     )
     admin_token: SecretStr | None = Field(
         None,
         description="What all on the admin port but `/healthz` and `/readyz` asks for, as "
-        "`Authorization: Bearer ...`; at least 16 characters",
+        "`Authorization: Bearer ...` or at the page's login; at least 16 characters. Without it the page and "
+        "the API take no orders",
+    )
+    admin_url: str | None = Field(
+        None,
+        description="For commands alone: the admin port of a running service, such as "
+        "`http://127.0.0.1:9090`, which they ask instead of the database; with the path that a reverse "
+        "proxy gives it",
+    )
+    notice_url: SecretStr | None = Field(
+        None, description="Where notices are sent to, see Notices; without it there are none"
+    )
+    notice_format: NoticeFormat = Field(
+        NoticeFormat.CLOUDEVENTS,
+        description="`cloudevents`, or `slack`: a text for an incoming webhook of Slack's, not signed",
+    )
+    notice_secret: SecretStr | None = Field(
+        None,
+        description="What signs notices, `whsec_` and 24 to 64 bytes in base64; during a change the new one "
+        "and the old, comma-separated",
+    )
+    notice_on: Names = Field(
+        (),
+        description="What is told, comma-separated: `archived`, `failing`, `deadline_near`, `expired`, "
+        "`errored`; empty means all",
+    )
+    notice_failed_minutes: float = Field(
+        15.0, gt=0, description="How long a file has to fail until it is told as `failing`"
+    )
+    notice_link_hours: float = Field(
+        0.0,
+        ge=0,
+        le=168,
+        description="How long the signed links to files in notices are good; `0`: there are no links",
     )
     role: Role = Field(
         Role.ALL, description="`all`, `receiver` (deliveries only) or `worker` (archiving only)"
@@ -174,6 +203,16 @@ class Settings(BaseSettings):
         return tuple(Kind(kind) for kind in self.kinds) or tuple(Kind)
 
     @property
+    def notice_topics(self) -> tuple[Topic, ...]:
+        """What is told of; none where nobody is to be told."""
+        return (tuple(Topic(topic) for topic in self.notice_on) or tuple(Topic)) if self.notice_url else ()
+
+    @property
+    def notice_secrets(self) -> tuple[str, ...]:
+        """What signs notices, each as ``whsec_...``; none for Slack's webhooks."""
+        return parse_secrets(self.notice_secret.get_secret_value()) if self.notice_secret else ()
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, for the log's redaction."""
         every = {
@@ -183,9 +222,14 @@ class Settings(BaseSettings):
         password = urlsplit(self.database_url.get_secret_value()).password or ""
         if self.admin_token:
             every.add(self.admin_token.get_secret_value())
+        if self.notice_url:
+            address = urlsplit(self.notice_url.get_secret_value())
+            every |= {self.notice_url.get_secret_value(), unquote(address.password or "")}
+            every |= {address.path} if len(address.path) >= _LEAST_TOKEN else set()
+        every |= {part for secret in self.notice_secrets for part in (secret, secret.partition("_")[2])}
         return tuple({*every, password, unquote(password)} - {""})
 
-    @field_validator("webhook_ids", "source_hosts", "kinds", mode="before")
+    @field_validator("webhook_ids", "source_hosts", "kinds", "notice_on", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -246,11 +290,50 @@ class Settings(BaseSettings):
             raise ValueError("is not an http or https address")
         return value
 
+    @field_validator("admin_url")
+    @classmethod
+    def _askable(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_whole = False
+        if not is_whole or not value.isprintable() or " " in value:
+            raise ValueError("is not an address such as http://127.0.0.1:9090")
+        if parts.username is not None:
+            raise ValueError(f"has a user in it: the token is given as {PREFIX}ADMIN_TOKEN")
+        if parts.query or parts.fragment:
+            raise ValueError("has more than host, port and path")
+        return value.rstrip("/")
+
     @field_validator("kinds")
     @classmethod
     def _known_kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if set(value) - set(Kind):
             raise ValueError(f"has one that is not among {', '.join(Kind)}")
+        return value
+
+    @field_validator("notice_url")
+    @classmethod
+    def _tellable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_web_address(value.get_secret_value()):
+            raise ValueError("is not an http or https address")
+        return value
+
+    @field_validator("notice_secret")
+    @classmethod
+    def _signing(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_secrets(value.get_secret_value())
+        return value
+
+    @field_validator("notice_on")
+    @classmethod
+    def _known_topics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if set(value) - set(Topic):
+            raise ValueError(f"has one that is not among {', '.join(Topic)}")
         return value
 
     @field_validator("apps_file")
@@ -297,6 +380,13 @@ class Settings(BaseSettings):
                 for name, value in single.items()
                 if value
             ]
+        if self.notice_format is NoticeFormat.SLACK and self.notice_secret:
+            faults.append(f"{PREFIX}NOTICE_SECRET: is of no use for Slack, which verifies no signature")
+        elif self.notice_url and not self.notice_secret and self.notice_format is not NoticeFormat.SLACK:
+            faults.append(
+                f"{PREFIX}NOTICE_SECRET: is missing, which signs notices: "
+                "echo whsec_$(openssl rand -base64 32)"
+            )
         if self.memory_budget_mib < self.part_size_mib:
             faults.append(f"{PREFIX}MEMORY_BUDGET_MIB: is smaller than one part ({PREFIX}PART_SIZE_MIB)")
         if self.storage_config and self.storage_config_file:
@@ -383,6 +473,15 @@ def _read_storage(text: str) -> StorageConfig:
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     return parse_storage_config(given)
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_whole and url.isprintable() and " " not in url
 
 
 def _lines(fault: Any) -> list[str]:

@@ -12,6 +12,8 @@ class StoredCopy:
 
     ranged = False
     end_is_certain = True
+    given_bytes = 0
+    """Of the source."""
 
     def __init__(self, storage: Storage, key: str, size: int | None) -> None:
         self._storage = storage

@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from service.budget import Gate
+from service.direct import Cut, read_body
 from service.errors import (
     SourceChanged,
     SourceError,
@@ -70,6 +71,7 @@ class Source:
 
         ``at_once``: how many ranges of one host are read at once; fewer while it asks for less.
         """
+        self.stall_s = stall_s
         self._guard = guard
         self._clock = clock
         self._at_once = at_once
@@ -161,7 +163,10 @@ class Source:
 
 
 class Opened:
-    """A link that answered. ``ranged``: any range can be read, several at once; else it is one stream."""
+    """A link that answered. ``ranged``: any range can be read, several at once; else it is one stream.
+
+    ``given_bytes`` is how much has been read, what had to be read twice included.
+    """
 
     def __init__(self, source: Source, link: str, response: aiohttp.ClientResponse, start: int) -> None:
         self._source = source
@@ -170,6 +175,7 @@ class Opened:
         self._start = start
         self._gate = source.gate(link)
         self.ranged = response.status == 206
+        self.given_bytes = 0
         counted = response.status in (206, 416)
         size = _content_range(response)[1] if counted else response.content_length
         self.identity = Identity(size, response.headers.get("ETag"))
@@ -191,11 +197,9 @@ class Opened:
             before, began_at = got, self._source.now()
             try:
                 async with self._range(start + got, start + len(view) - 1) as response:
-                    async for chunk in _chunks(response):
-                        if got + len(chunk) > len(view):
-                            raise SourceUnavailable("it gives more than it was asked for")
-                        view[got : got + len(chunk)] = chunk
-                        got += len(chunk)
+                    async for count in self._read(response, view[got:]):
+                        got += count
+                        self.given_bytes += count
                 if got < len(view):
                     raise SourceUnavailable(f"it stopped after {got} of {len(view)} bytes")
             except SourceUnavailable as error:
@@ -204,6 +208,28 @@ class Opened:
                 attempts = attempts + 1 if got == before else 1
                 await self._source.pause(error, attempts)
         self._gate.widen()
+
+    async def _read(self, response: aiohttp.ClientResponse, view: memoryview) -> AsyncIterator[int]:
+        """Fill the beginning of ``view`` with a body; gives how many bytes came each time."""
+        length = response.content_length
+        if (length or 0) > len(view):
+            raise SourceUnavailable("it gives more than it was asked for")
+        if length is not None:
+            try:
+                with _translated():
+                    yield await read_body(response, view, stall_s=self._source.stall_s)
+            except SourceUnavailable as error:
+                if isinstance(error.__cause__, Cut):
+                    yield error.__cause__.got
+                raise
+            return
+        got = 0
+        async for chunk in _chunks(response):
+            if got + len(chunk) > len(view):
+                raise SourceUnavailable("it gives more than it was asked for")
+            view[got : got + len(chunk)] = chunk
+            got += len(chunk)
+            yield len(chunk)
 
     async def stream(self, size: int) -> AsyncGenerator[memoryview, None]:
         """The whole file in pieces of at most ``size`` bytes, from its first byte. Once only.
@@ -216,6 +242,7 @@ class Opened:
         async with response:
             async for chunk in _chunks(response):
                 view = memoryview(chunk)
+                self.given_bytes += len(view)
                 for start in range(0, len(view), size):
                     yield view[start : start + size]
 

@@ -1,148 +1,66 @@
-"""Logs and metrics: one way to write each, and no secret in either."""
+"""What the service tells of itself: its metrics; its log lines are made in :mod:`service.logs`."""
 
-import contextlib
-import json
-import logging
 import math
-import re
-import sys
-from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator
 
-import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from structlog.typing import Processor
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
-# A quote may stand in a link: rather mask a little more than one query.
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?\"<>]*)\?[^\s\"<>]*", re.IGNORECASE)
-_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s\"]+@", re.IGNORECASE)
-_SECRET_LENGTH = 4
-# One for all lines: json.dumps makes a new one for each. It gets what is masked: texts and numbers.
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+from service import __version__
+from service.errors import ArchiverError, ProviderError, SourceError, StorageError
+from service.logs import Redaction, configure_logging
 
-
-class Redaction:
-    """A log processor that masks given secrets, and every link's query and userinfo, wherever they stand."""
-
-    def __init__(self, secrets: Sequence[str] = ()) -> None:
-        # The longest first: one may be a part of another.
-        self._secrets = sorted((s for s in secrets if len(s) >= _SECRET_LENGTH), key=len, reverse=True)
-
-    def __call__(self, _logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """Mask every text in ``event``."""
-        for key, value in event.items():
-            event[key] = self._masked(value)
-        return event
-
-    def _masked(self, value: Any) -> Any:
-        if isinstance(value, str):
-            for secret in self._secrets:
-                value = value.replace(secret, "***")
-            # Most texts are no links, and lines are many.
-            return _USERINFO.sub(r"\1***@", _QUERY.sub(r"\1?***", value)) if "://" in value else value
-        if isinstance(value, Mapping):
-            return {self._masked(str(key)): self._masked(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._masked(inner) for inner in value]
-        if value is None or isinstance(value, bool | int | float):
-            return value
-        return self._masked(str(value))
+__all__ = ["Metrics", "Redaction", "configure_logging", "family_of"]
 
 
-def configure_logging(*, level: str, form: str, secrets: Sequence[str] = ()) -> None:
-    """Send every log line, the libraries' too, to standard error: JSON lines, or text for people."""
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _failure,
-        Redaction(secrets),
-    ]
-    renderer: Processor = (
-        structlog.processors.JSONRenderer(lambda event, **_: _encode(event))
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    stderr = sys.stderr
-    structlog.configure(
-        processors=[*shared, renderer],
-        logger_factory=lambda *_: _Output(stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-    )
-    output = logging.StreamHandler(stderr)
-    output.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-            foreign_pre_chain=[
-                structlog.stdlib.PositionalArgumentsFormatter(),
-                structlog.stdlib.add_logger_name,
-                _message,
-                *shared,
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [output]
-    root.setLevel(level.upper())
-    chatty = "aioboto3", "aiobotocore", "aiohttp", "alembic", "asyncio", "asyncssh", "azure", "botocore"
-    for library in chatty:
-        logging.getLogger(library).setLevel(logging.WARNING)
-
-
-class _Output(structlog.WriteLogger):
-    """Writes lines; one that cannot go (a full disk, a reader that is gone) stops no work."""
-
-    def msg(self, message: str) -> None:
-        """Write ``message`` if it can be written."""
-        with contextlib.suppress(OSError):
-            super().msg(message)
-
-    debug = info = warning = error = critical = exception = msg
-
-
-def _message(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    # A library's line may carry an exception with its traceback: the failure below tells it shortly.
-    record = event.get("_record")
-    if record is not None and record.exc_info:
-        event["exc_info"] = record.exc_info
-        record.exc_info = record.exc_text = None
-    return event
-
-
-def _failure(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace an exception by its type, its text and the places it passed: one line, not a traceback."""
-    failure = event.pop("exc_info", None)
-    if failure is True:
-        failure = sys.exc_info()
-    if isinstance(failure, tuple):
-        failure = failure[1]
-    if isinstance(failure, BaseException):
-        places = []
-        trace = failure.__traceback__
-        while trace is not None:
-            code = trace.tb_frame.f_code
-            places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
-            trace = trace.tb_next
-        event["error"] = f"{type(failure).__name__}: {failure}"
-        event["places"] = places[-8:]
-    return event
+def family_of(error: BaseException) -> str:
+    """An error's family, as a metric's label names it: what is none of ours is ``Fault``."""
+    return type(error).__name__ if isinstance(error, ArchiverError) else "Fault"
 
 
 class Metrics:
     """Every metric of the process, in a registry of its own."""
 
     def __init__(self) -> None:
+        # When each series began is another series for each: nothing here asks for it.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.build = Info(
+            "dyte_archiver_build",
+            "The version that runs.",
+            registry=self.registry,
+        )
+        self.build.info({"version": __version__})
         self.deliveries = Counter(
             "dyte_archiver_deliveries",
             "Deliveries by app, provider, event and outcome.",
             ["app", "provider", "event_name", "outcome"],
             registry=self.registry,
         )
+        self.verification_seconds = Histogram(
+            "dyte_archiver_verification_seconds",
+            "To verify a delivery's signature, the key's fetch included where it came to that.",
+            buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5),
+            registry=self.registry,
+        )
         self.artifacts = Counter(
             "dyte_archiver_artifacts",
             "Artifacts by app, kind and how their try ended.",
             ["app", "kind", "outcome"],
+            registry=self.registry,
+        )
+        self.retries = Counter(
+            "dyte_archiver_retries",
+            "Tries of files that failed and are made again, by the error's family.",
+            ["reason"],
             registry=self.registry,
         )
         self.renewed_links = Counter(
@@ -181,12 +99,106 @@ class Metrics:
             ["app"],
             registry=self.registry,
         )
+        self.due = Gauge(
+            "dyte_archiver_due_artifacts",
+            "Files to be moved now, of all processes, and not those that wait for another try.",
+            registry=self.registry,
+        )
+        self.backlog = Gauge(
+            "dyte_archiver_backlog_artifacts",
+            "Files without their manifest yet, of all processes, by state.",
+            ["state"],
+            registry=self.registry,
+        )
+        self.oldest_waiting = Gauge(
+            "dyte_archiver_oldest_waiting_seconds",
+            "Since the first news of the file that is longest not stored, paused ones aside; 0 if all are.",
+            registry=self.registry,
+        )
+        self.notices = Counter(
+            "dyte_archiver_notices",
+            "Notices by type and how sending them ended.",
+            ["type", "outcome"],
+            registry=self.registry,
+        )
+        self.waiting_notices = Gauge(
+            "dyte_archiver_waiting_notices",
+            "Notices of all processes that were not taken yet, and not given up.",
+            registry=self.registry,
+        )
         self.moved_bytes = Counter(
-            "dyte_archiver_moved_bytes", "Bytes confirmed by the storage.", registry=self.registry
+            "dyte_archiver_moved_bytes",
+            "Bytes confirmed by the storage.",
+            ["storage"],
+            registry=self.registry,
         )
         self.archive_seconds = Histogram(
             "dyte_archiver_archive_seconds",
             "From the claim to the end of a try that stored the file.",
+            ["storage"],
             buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600),
             registry=self.registry,
         )
+        self.storage_request_seconds = Histogram(
+            "dyte_archiver_storage_request_seconds",
+            "Requests to the storage that it answered, such as a part's.",
+            ["storage"],
+            buckets=(0.005, 0.025, 0.1, 0.25, 1, 2.5, 10, 30, 60),
+            registry=self.registry,
+        )
+        self.verified = Counter(
+            "dyte_archiver_verified_copies",
+            "Copies that were read back because somebody asked for it.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.repeated_requests = Counter(
+            "dyte_archiver_repeated_requests",
+            "Requests to the storage that were sent again, by the error's family.",
+            ["storage", "reason"],
+            registry=self.registry,
+        )
+        self.storage_failures = Counter(
+            "dyte_archiver_storage_failures",
+            "Tries of files, and manifests, that failed in the storage, by the error's family.",
+            ["storage", "reason"],
+            registry=self.registry,
+        )
+        self.parts_in_flight = Gauge(
+            "dyte_archiver_parts_in_flight",
+            "Parts that this process has in memory.",
+            registry=self.registry,
+        )
+        self.memory_budget = Gauge(
+            "dyte_archiver_memory_budget_bytes",
+            "Memory that this process may use for parts.",
+            registry=self.registry,
+        )
+        self.memory_used = Gauge(
+            "dyte_archiver_memory_budget_used_bytes",
+            "Memory that parts in flight take of it.",
+            registry=self.registry,
+        )
+
+    def begin(self, *, apps: Collection[str], kinds: Collection[str], storages: Collection[str]) -> None:
+        """Show at 0 what a process that moves files counts: to Prometheus a first value is no increase."""
+        for app in apps:
+            self.renewed_links.labels(app)
+            self.found.labels(app)
+            for kind in kinds:
+                for outcome in ("stored", "failed", "expired", "lease_lost"):
+                    self.artifacts.labels(app, kind, outcome)
+        for family in (SourceError, StorageError, ProviderError):
+            for reason in _families(family):
+                self.retries.labels(reason)
+        for storage in storages:
+            self.moved_bytes.labels(storage)
+            self.archive_seconds.labels(storage)
+            for reason in _families(StorageError):
+                self.storage_failures.labels(storage, reason)
+
+
+def _families(family: type[ArchiverError]) -> Iterator[str]:
+    for each in family.__subclasses__():
+        yield each.__name__
+        yield from _families(each)

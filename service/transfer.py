@@ -64,7 +64,8 @@ class Target:
     ``done`` are the parts that are there, ``keep`` is called with each that comes to them. ``key`` is None
     until the file has its name there, ``upload`` until a session is open. Once ``failure`` is set nothing
     more is sent, and the other copies go on; ``was_tried`` is False if it was set before anything was.
-    ``refused`` are names under which something else turned out to lie.
+    ``refused`` are names under which something else turned out to lie. ``checksum`` is the whole file's,
+    once it is ``stored``.
     """
 
     destination: Destination
@@ -76,6 +77,7 @@ class Target:
     stored: Stored | None = None
     was_tried: bool = True
     refused: set[str] = field(default_factory=set)
+    checksum: Checksum | None = None
 
     @property
     def is_open(self) -> bool:

@@ -3,16 +3,21 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import structlog
 
 from service.archive import Archivist
+from service.destination import Destinations
+from service.ending import ids_of
 from service.errors import ArchiverError, Draining, LeaseLost, LedgerUnavailable
 from service.ledger import Trouble, Work
+from service.logs import without_signatures
 from service.model import Claim
 from service.retry import artifact_delay_s
-from service.telemetry import Metrics
+from service.telemetry import Metrics, family_of
+from service.tracing import Tracing
 
 _POLL_S = 2.0
 _LEDGER_PAUSE_S = 5.0
@@ -39,6 +44,7 @@ class Worker:
         metrics: Metrics,
         clock: Callable[[], float],
         jitter: Callable[[], float],
+        tracing: Tracing | None = None,
     ) -> None:
         self._work = work
         self._archivist = archivist
@@ -48,8 +54,14 @@ class Worker:
         self._metrics = metrics
         self._clock = clock
         self._jitter = jitter
+        self._tracing = tracing
         self._woken = asyncio.Event()
         self._running: dict[asyncio.Task[None], Claim] = {}
+
+    @property
+    def destinations(self) -> Destinations:
+        """The storages that it has open."""
+        return self._archivist.destinations
 
     def wake(self) -> None:
         """Something may be due: look now, not at the next poll."""
@@ -111,10 +123,14 @@ class Worker:
                 await self._work.release(claims)
 
     async def _run_one(self, claim: Claim, claimed_at: float) -> None:
-        artifact = claim.artifact
-        with structlog.contextvars.bound_contextvars(
-            artifact=claim.id, recording_id=artifact.recording_id, epoch=claim.epoch
-        ):
+        recording_id, kind = claim.recording.id, claim.artifact.kind
+        with contextlib.ExitStack() as within:
+            ids = {"artifact": claim.id, **ids_of(claim.recording), "epoch": claim.epoch}
+            if self._tracing is not None:
+                ids["trace_id"] = self._tracing.trace_id(recording_id)
+                job = self._tracing.job("try", recording_id, artifact=claim.id, kind=kind, epoch=claim.epoch)
+                within.enter_context(job)
+            within.enter_context(structlog.contextvars.bound_contextvars(**ids))
             try:
                 await self._holding(claim, claimed_at, self._archivist.archive)
             except Draining:
@@ -163,16 +179,20 @@ class Worker:
     async def _failed(self, claim: Claim, claimed_at: float, error: Exception) -> None:
         expired = await self._is_over(claim, claimed_at)
         delay_s = artifact_delay_s(error, claim.attempts + 1, expired=expired, jitter=self._jitter())
+        if self._tracing is not None:
+            self._tracing.tell(error=error)
         if delay_s is None:
-            log.error("artifact_expired", kind=claim.artifact.kind, error=str(error))
             await self._settled(
                 claim,
                 "expired",
-                lambda: self._holding(claim, self._clock(), self._archivist.give_up),
+                lambda: self._holding(claim, self._clock(), partial(self._archivist.give_up, error=error)),
             )
             return
         mend = error.mend if isinstance(error, ArchiverError) else ""
+        # What no one foresaw may name a link whole, and the ledger's pages show what it keeps.
         told = str(error) if isinstance(error, ArchiverError) else f"{type(error).__name__}: {error}"
+        told = without_signatures(told)
+        self._metrics.retries.labels(family_of(error)).inc()
         log.warning(
             "try_failed",
             kind=claim.artifact.kind,
@@ -206,4 +226,6 @@ class Worker:
             log.warning("outcome_not_written", outcome=outcome, error=str(error))
 
     def _count(self, claim: Claim, outcome: str) -> None:
+        if self._tracing is not None:
+            self._tracing.tell(outcome=outcome)
         self._metrics.artifacts.labels(claim.recording.app, claim.artifact.kind, outcome).inc()

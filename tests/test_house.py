@@ -8,9 +8,13 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from service.__main__ import app
 from service.routing import Routing
 from service.settings import PREFIX, Settings
 from service.storage import parse_storage_config
@@ -20,33 +24,40 @@ ROOT = Path(__file__).resolve().parents[1]
 STOREYS = [
     "service.__main__",
     "service.commands",
+    "service.desk",
     "service.demo",
     "service.verify",
+    "service.findings",
     "service.backfill",
-    "service.status",
     "service.check",
     "service.serve",
     "service.assembly",
     "service.server",
     "service.worker",
+    "service.verifying",
     "service.keys",
     "service.receiver",
     "service.admin",
     "service.reconcile",
     "service.news",
+    "service.notices",
     "service.deadlines",
     "service.archive",
     "service.moving",
     "service.placing",
     "service.links",
+    "service.readback",
     "service.manifests",
+    "service.ending",
     "service.transfer",
     "service.destination",
     "service.sibling",
     "service.source",
+    "service.direct",
     "service.guard",
     "service.budget",
     "service.ledger",
+    "service.notice",
     "service.manifest",
     "service.storage.azure",
     "service.storage.azure_blob",
@@ -54,6 +65,7 @@ STOREYS = [
     "service.storage.gcs",
     "service.storage.gcs_session",
     "service.storage.gcs_api",
+    "service.storage.gcs_link",
     "service.storage.gcs_token",
     "service.storage.gcs_errors",
     "service.storage.sftp",
@@ -73,14 +85,19 @@ STOREYS = [
     "service.routing",
     "service.storage.config",
     "service.apps",
+    "service.notice_secrets",
     "service.signature",
     "service.naming",
     "service.event",
     "service.artifacts",
+    "service.wording",
     "service.fields",
     "service.retry",
     "service.enduring",
     "service.telemetry",
+    "service.logs",
+    "service.tracing",
+    "service.choices",
     "service.model",
     "service.errors",
 ]
@@ -147,6 +164,34 @@ def test_the_readme_lists_every_setting_with_its_default_and_meaning() -> None:
         assert listed[f"{PREFIX}{name.upper()}"] == f"{shown}| {field.description}".strip()
 
 
+def test_the_readme_shows_every_command_with_its_options() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `dyte-archiver ([^`]+)` \| \S.* \|$", readme, re.MULTILINE)
+    shown = {
+        " ".join(re.findall(r"(?<!\S)[a-z]+", row.partition("[")[0])): {*re.findall(r"--[a-z-]+", row)}
+        for row in rows
+    }
+    assert shown == dict(commands_of(typer.main.get_command(app)))
+
+
+def commands_of(group: Any, name: str = "") -> Iterator[tuple[str, set[str]]]:
+    for word, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{word} ")
+        else:
+            given = {max(each.opts, key=len) for each in command.params if each.opts[0].startswith("-")}
+            # Told once, below the table.
+            yield name + word, given - {"--help"} - ({"--json", "--app"} if name else set())
+
+
+def test_every_command_and_every_option_says_what_it_is() -> None:
+    for name in ["", *(name for name, _ in commands_of(typer.main.get_command(app)))]:
+        done = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "300", "NO_COLOR": "1"})
+        assert done.exit_code == 0
+        for row in re.findall(r"^│ +\*? *(.*?) *│$", done.stdout, re.MULTILINE):
+            assert re.search(r"(--[a-z-]+|[A-Za-z_]+) .* [A-Z].*[.\])]$", row), f"{name}: {row}"
+
+
 def test_every_dependency_is_pinned_with_hashes_and_without_an_address() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
@@ -179,6 +224,6 @@ def test_every_config_in_the_readme_is_one_that_the_service_takes() -> None:
             at += len(rest[at:]) - len(rest[at:].lstrip())
             if "storages" in given:
                 Routing.parse(json.dumps(given))
-            elif "type" in given:
+            elif "type" in given and "specversion" not in given:
                 types.add(parse_storage_config(given).type)
     assert types == {"aws", "digitalocean", "cloudflare", "azure", "gcs", "sftp", "local"}

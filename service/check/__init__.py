@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import structlog
@@ -22,11 +24,12 @@ from sqlalchemy.engine import make_url
 from service.apps import App
 from service.check.probe import StorageProbe
 from service.check.rehearsal import Rehearsal
-from service.check.steps import Outcome, Row, Steps
+from service.check.steps import Note, Outcome, Row, Steps
+from service.choices import Role
 from service.keys import fetch_key, key_session, key_urls
 from service.model import ONLY
 from service.provider import Pace, ProviderApi, api_session
-from service.settings import PREFIX, Role, Settings
+from service.settings import PREFIX, Settings
 from service.signature import load_keys, parse_key_document
 from service.storage import StorageConfig
 from service.telemetry import Redaction
@@ -95,6 +98,8 @@ class _Checks:
             keyed = {(app.public_key, app.key_url): app for app in reversed(self._settings.apps)}
             subjects += [self._keys(app) for app in reversed(keyed.values())]
         subjects += [self._api(app) for app in self._settings.apps if app.authorization is not None]
+        if role is not Role.RECEIVER and (url := self._settings.notice_url):
+            subjects.append(self._notices(urlsplit(url.get_secret_value())))
         redaction = Redaction(self._settings.secrets)
         rows = [row for found in await asyncio.gather(*subjects) for row in found]
         return [
@@ -170,6 +175,28 @@ class _Checks:
             return ""
 
         await steps.run("ask", ask)
+        return steps.rows
+
+    async def _notices(self, url: SplitResult) -> Sequence[Row]:
+        """Whether the receiver of notices can be reached. It is asked nothing: it might act on that."""
+        steps = self._steps(
+            f"notices to {url.hostname}",
+            mend=f"let this machine reach that address, or correct {PREFIX}NOTICE_URL; if its certificate is "
+            "not from a public authority, name that in SSL_CERT_FILE",
+        )
+
+        async def connect() -> str | Note:
+            assert url.hostname
+            if url.scheme in getproxies() and not proxy_bypass(url.hostname):
+                return Note("not tried: it is behind a proxy")
+            port = url.port or (443 if url.scheme == "https" else 80)
+            _, writer = await asyncio.open_connection(url.hostname, port, ssl=url.scheme == "https")
+            writer.close()
+            with contextlib.suppress(OSError):  # it is there, however it says good-bye
+                await writer.wait_closed()
+            return ""
+
+        await steps.run("connect", connect)
         return steps.rows
 
     async def _key(self, session: aiohttp.ClientSession, url: str) -> tuple[Row, float | None]:

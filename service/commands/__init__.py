@@ -3,14 +3,10 @@
 Only the options stand here; what a command does is loaded when it runs.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from service.settings import Settings, load_settings
-from service.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from service.commands.telling import Telling
@@ -46,7 +42,6 @@ def register(
     from service.commands.webhooks import register as run
 
     _run(
-        load_settings(),
         lambda api, telling: run(api, telling, url=url, name=name),
         app=app,
         as_json=as_json,
@@ -59,7 +54,7 @@ def list_webhooks(app: _AppName = None, as_json: _AsJson = False) -> None:
     """Show all webhooks."""
     from service.commands.webhooks import show as run
 
-    _run(load_settings(), run, app=app, as_json=as_json, links=True)
+    _run(run, app=app, as_json=as_json, links=True)
 
 
 @webhook_app.command("delete")
@@ -72,7 +67,6 @@ def delete_webhook(
     from service.commands.webhooks import delete as run
 
     _run(
-        load_settings(),
         lambda api, telling: run(api, telling, webhook_id=webhook_id),
         app=app,
         as_json=as_json,
@@ -99,7 +93,6 @@ def create(
     from service.commands.recordings import create_meeting as run
 
     _run(
-        load_settings(),
         lambda api, telling: run(api, telling, title=title, record_on_start=record_on_start, region=region),
         app=app,
         as_json=as_json,
@@ -136,12 +129,13 @@ def start(
 ) -> None:
     """Start recording a meeting, with the storage settings that it has at the provider or with one's own."""
     from service.commands.recordings import start as run
+    from service.commands.running import quiet_settings
     from service.commands.storages import storage_named
 
-    settings = load_settings()
-    config = storage_named(settings.storages, storage) if with_storage_config or storage else None
+    config = None
+    if with_storage_config or storage:
+        config = storage_named(quiet_settings().storages, storage)
     _run(
-        settings,
         lambda api, telling: run(
             api,
             telling,
@@ -162,7 +156,6 @@ def stop(recording_id: _RecordingId, app: _AppName = None, as_json: _AsJson = Fa
     from service.commands.recordings import stop as run
 
     _run(
-        load_settings(),
         lambda api, telling: run(api, telling, recording_id=recording_id),
         app=app,
         as_json=as_json,
@@ -177,7 +170,6 @@ def show(
     from service.commands.recordings import show as run
 
     _run(
-        load_settings(),
         lambda api, telling: run(api, telling, recording_id=recording_id),
         app=app,
         as_json=as_json,
@@ -200,7 +192,6 @@ def list_recordings(
     from service.commands.recordings import show_all as run
 
     _run(
-        load_settings(),
         lambda api, telling: run(api, telling, meeting_id=meeting, status=status, limit=limit),
         app=app,
         as_json=as_json,
@@ -209,7 +200,6 @@ def list_recordings(
 
 
 def _run(
-    settings: Settings,
     command: Callable[["ProviderApi", "Telling"], Awaitable[None]],
     *,
     app: str | None,
@@ -217,8 +207,9 @@ def _run(
     links: bool = False,
 ) -> None:
     from service.commands.access import asked
+    from service.commands.running import quiet_settings, run
     from service.commands.telling import Telling
 
-    configure_logging(level="warning", form=settings.log_format, secrets=settings.secrets)
+    settings = quiet_settings()
     telling = Telling(as_json=as_json, links=links, secrets=settings.secrets)
-    asyncio.run(asked(settings, app, lambda api: command(api, telling)))
+    run(asked(settings, app, lambda api: command(api, telling)))

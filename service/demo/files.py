@@ -7,7 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from service.demo.telling import Teller
-from service.status import size_text
+from service.wording import size_text
 
 
 @dataclass(frozen=True, slots=True)

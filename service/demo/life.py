@@ -18,7 +18,7 @@ from service.demo.telling import DemoFailed, Teller
 from service.event import EVENTS
 from service.model import Kind, Provider
 from service.provider import Pace, ProviderApi
-from service.status import size_text
+from service.wording import size_text
 
 _RECONCILE_S = 0.5
 _ASKING_S = 30.0

@@ -13,8 +13,8 @@ from service.ledger import Database, View
 from service.ledger.overview import Line
 from service.manifests import read_manifest
 from service.model import Archived, State
+from service.readback import read_back
 from service.storage import LocalConfig, open_storage
-from service.verify import read_back
 
 _POLL_S = 0.1
 _STALL_S = 180.0

@@ -17,7 +17,7 @@ from service.demo.process import LOOPBACK, running_service
 from service.demo.sample import random_sample
 from service.demo.signing import Signer
 from service.demo.telling import DemoFailed, Teller
-from service.status import size_text
+from service.wording import size_text
 
 _NAME = "demo-recording.mp4"
 _DELIVERIES = 5

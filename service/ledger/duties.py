@@ -1,6 +1,9 @@
 """What one process at a time does now and then, and what is to be asked at the provider's API."""
 
 import asyncio
+import os
+import secrets
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +28,11 @@ class Inquiry:
     recording: Recording
     known: frozenset[Kind]
     ended_s_ago: float
+
+
+def own_name() -> str:
+    """What this process is known by to the others, as the owner of what it leases; another at each call."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 class Duties:

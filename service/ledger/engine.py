@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.engine import URL, make_url
 
-from service.errors import LedgerRefused, LedgerUnavailable, LedgerUnfit
+from service.errors import LedgerRefused, LedgerUnavailable, LedgerUnfit, add
 
 POOL = 8
 """Connections to PostgreSQL at the same time."""
@@ -87,9 +87,7 @@ def _is_refusal(error: BaseException | None) -> bool:
 
 def _postgresql_engine(url: URL, taken: Callable[[Any], None]) -> Engine:
     if find_spec("psycopg") is None:
-        raise LedgerUnavailable(
-            "PostgreSQL needs the package psycopg", mend="pip install 'dyte-archiver[postgresql]'"
-        )
+        raise LedgerUnavailable("PostgreSQL needs the package psycopg", mend=add("postgresql"))
     import psycopg
 
     # A server that went away without a word is noticed within seconds, not when TCP gives up.
@@ -157,6 +155,8 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
         cursor.execute("PRAGMA cache_size=-8000")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
+        # SQLite's own knows the case of English letters alone.
+        connection.create_function("lower", 1, _lower, deterministic=True)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -164,6 +164,10 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
 
 
 def _switch_to_wal(cursor: Any) -> None:

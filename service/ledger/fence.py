@@ -21,11 +21,12 @@ came back from the dead, changes nothing in the ledger. What it may still send t
 - It puts a manifest that is old by now: the put is let end, its note is refused, and then it puts what the
   ledger says until that lies there. Only the ledger's word is ever put, so two that do this end alike.
 - It was to end with a manifest put and not noted, and died: the next claim finds all stored, and looks again.
+- Its file is paused or cancelled: that is an epoch more without an owner, and to it a lease that was lost.
 - It is cut off from the database alone: it cannot renew, and stops by its own clock a lease after its last
   renewal was sent. From the storage alone: the lease is its own, the copy is given back and tried again.
 
-What is left; the first two only if it dies within its last request, a lease too late (the first also if the
-answer to it is lost, or the abort after it fails):
+What is left; the first two only if it dies within its last request, a lease too late or as an order took the
+file from it (the first also if the answer to it is lost, or the abort after it fails):
 
 - An upload that it had begun stays open; parts cost until the bucket's rule for incomplete uploads ends them.
 - A manifest that it had sent may name less than the ledger; ``verify`` reads manifests, not the ledger.

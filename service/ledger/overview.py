@@ -1,5 +1,6 @@
 """What the ledger shows of all that there is: each function is one look in a transaction that only reads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from sqlalchemy import (
 
 from service.artifacts import RETENTION_S
 from service.ledger import tables
-from service.ledger.tables import MOMENT, artifacts, copies, now, parts, recordings
+from service.ledger.tables import MOMENT, PAUSED, artifacts, copies, now, parts, recordings
 from service.model import STATUS_RANK, Kind, Scope, State
 
 DAY_S = 24 * 3600.0
@@ -52,6 +53,15 @@ class Line:
     mend: str | None
     due_in_s: float | None
     expires_in_s: float
+    is_paused: bool = False
+    is_cancelled: bool = False
+    crc64nvme: str | None = None
+    crc32c: str | None = None
+    stored_at: float | None = None
+    verify_at: float | None = None
+    verified_at: float | None = None
+    fault: str | None = None
+    recording_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,8 @@ class Deadline:
     app: str
     expires_in_s: float
     error: str | None
+    recording_id: str = ""
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +120,23 @@ def lines(connection: Connection, *, limit: int) -> list[Line]:
     return [_line(row) for row in (*connection.execute(_OPEN, given), *finished[:limit])]
 
 
+def moving(connection: Connection, *, limit: int) -> list[Line]:
+    """The copies of what is being moved now, soonest expiry first."""
+    return [_line(row) for row in connection.execute(_MOVING, {"most": limit})]
+
+
 def deadlines(connection: Connection, *, within_s: float, limit: int) -> list[Deadline]:
     """Those that the provider deletes within this time and that are stored nowhere, the soonest first."""
     rows = connection.execute(_NEAREST, {"within_s": within_s, "most": limit})
-    return [Deadline(row.id, row.app, row.expires_at - row.now, row.error) for row in rows]
+    return [
+        Deadline(row.id, row.app, row.expires_at - row.now, row.error, row.recording_id, row.title)
+        for row in rows
+    ]
+
+
+def backlog(connection: Connection) -> int:
+    """How many artifacts are to be moved now, those that are moved already included."""
+    return int(connection.execute(_DUE).scalar_one())
 
 
 def statuses(connection: Connection) -> dict[str, int]:
@@ -129,6 +154,11 @@ def lost(connection: Connection, *, limit: int) -> list[Lost]:
     return [Lost(row.id, row.app, row.title, row.stop_reason, row.now - row.told_at) for row in rows]
 
 
+def volume(connection: Connection) -> int:
+    """How many bytes were archived in the last 24 hours, each file counted once."""
+    return int(connection.execute(_LATELY_BYTES).scalar_one())
+
+
 def counts(connection: Connection) -> dict[State, int]:
     """How many artifacts are in each state; of the archived ones, those of the last 24 hours."""
     found = {State(state): count for state, count in connection.execute(_OPEN_STATES)}
@@ -143,6 +173,9 @@ _UNARCHIVED = artifacts.c.state != literal_column(f"'{State.ARCHIVED}'")
 """With the state as a literal: so the planner sees that the index of these rows serves."""
 
 
+_OF_COPIES = ("crc64nvme", "crc32c", "stored_at", "verify_at", "verified_at", "fault")
+
+
 def _lines() -> Select[Any]:
     moved = (
         # PostgreSQL sums big integers up to a decimal.
@@ -151,18 +184,18 @@ def _lines() -> Select[Any]:
         .scalar_subquery()
     )
     of_both = ("state", "size", "due_at", "attempts", "error", "mend")
-    own = ("id", "kind", "name", "announced_size", "expires_at", *of_both)
+    own = ("id", "recording_id", "kind", "name", "announced_size", "expires_at", "cancelled_at", *of_both)
     return (
         select(
             *(artifacts.c[name] for name in own),
             *(copies.c[name].label(f"copy_{name}") for name in ("storage", "key", *of_both)),
+            *(copies.c[name].label(f"copy_{name}") for name in _OF_COPIES),
             recordings.c.title,
             moved.label("moved"),
             now().label("now"),
         )
         .join_from(artifacts, recordings)
         .outerjoin(copies)
-        .limit(_MOST)
     )
 
 
@@ -171,32 +204,53 @@ _OPEN = (
     _lines()
     .where(artifacts.c.due_at.is_not(None))
     .order_by(artifacts.c.expires_at, artifacts.c.id, copies.c.storage)
+    .limit(_MOST)
+)
+_MOVING = (
+    _lines()
+    .where(_UNARCHIVED, artifacts.c.state == literal_column(f"'{State.MOVING}'"))
+    .order_by(artifacts.c.expires_at, artifacts.c.id, copies.c.storage)
+    .limit(_MOST)
 )
 _STORED = (
     _lines()
     .where(artifacts.c.due_at.is_(None), artifacts.c.stored_at.is_not(None))
     .order_by(artifacts.c.stored_at.desc(), artifacts.c.id, copies.c.storage)
+    .limit(_MOST)
 )
 _EXPIRED = (
     _lines()
     .where(_UNARCHIVED, artifacts.c.state == State.EXPIRED, artifacts.c.due_at.is_(None))
     .order_by(artifacts.c.expires_at.desc(), artifacts.c.id, copies.c.storage)
+    .limit(_MOST)
+)
+_THEIRS = (
+    _lines()
+    .where(artifacts.c.recording_id.in_(bindparam("ids", expanding=True)))
+    .order_by(artifacts.c.id, copies.c.storage)
 )
 
 # Counted, since for a NOT EXISTS PostgreSQL may read all copies that there are.
-_SAFE = (
+SAFE = (
     select(func.count())
     .where(copies.c.artifact_id == artifacts.c.id, copies.c.state.in_([State.STORED, State.ARCHIVED]))
     .scalar_subquery()
 )
+"""How many copies of an artifact are whole."""
 _NEAREST = (
-    select(artifacts.c.id, artifacts.c.expires_at, artifacts.c.error, recordings.c.app, now().label("now"))
+    select(
+        *(artifacts.c[name] for name in ("id", "recording_id", "expires_at", "error")),
+        *(recordings.c[name] for name in ("app", "title")),
+        now().label("now"),
+    )
     .join_from(artifacts, recordings)
-    .where(artifacts.c.due_at.is_not(None), artifacts.c.state != State.EXPIRED, _SAFE == 0)
+    .where(artifacts.c.due_at.is_not(None), artifacts.c.state != State.EXPIRED, SAFE == 0)
     .where(artifacts.c.expires_at < MOMENT + bindparam("within_s", type_=Double))
     .order_by(artifacts.c.expires_at, artifacts.c.id)
     .limit(_MOST)
 )
+
+_DUE = select(func.count()).where(artifacts.c.due_at.is_not(None), artifacts.c.due_at <= MOMENT)
 
 _UNOFFERED = union_all(
     *(
@@ -227,9 +281,21 @@ _ERRORED = (
 )
 
 _OPEN_STATES = select(artifacts.c.state, func.count()).where(_UNARCHIVED).group_by(artifacts.c.state)
-_LATELY_ARCHIVED = select(func.count()).where(
-    artifacts.c.stored_at > MOMENT - DAY_S, artifacts.c.state == State.ARCHIVED
+_LATELY = (artifacts.c.stored_at > MOMENT - DAY_S, artifacts.c.state == State.ARCHIVED)
+_LATELY_ARCHIVED = select(func.count()).where(*_LATELY)
+_ITS_SIZE = func.coalesce(
+    artifacts.c.size,  # of one that went whole, in one request, its copies alone tell it
+    select(func.max(copies.c.size)).where(copies.c.artifact_id == artifacts.c.id).scalar_subquery(),
 )
+_LATELY_BYTES = select(cast(func.coalesce(func.sum(_ITS_SIZE), 0), BigInteger)).where(*_LATELY)
+
+
+def lines_of(connection: Connection, recording_ids: Sequence[str]) -> dict[str, list[Line]]:
+    """The copies of these recordings' files, by the recording."""
+    found: dict[str, list[Line]] = {}
+    for row in connection.execute(_THEIRS, {"ids": recording_ids}):
+        found.setdefault(row.recording_id, []).append(_line(row))
+    return found
 
 
 def _line(row: Row[Any]) -> Line:
@@ -256,4 +322,8 @@ def _line(row: Row[Any]) -> Line:
         mend=row.copy_mend if row.copy_error else row.mend,
         due_in_s=None if row.due_at is None else max(due) - row.now,
         expires_in_s=row.expires_at - row.now,
+        is_paused=row.due_at == PAUSED,
+        is_cancelled=row.cancelled_at is not None,
+        recording_id=row.recording_id,
+        **{name: getattr(row, f"copy_{name}") for name in _OF_COPIES},
     )

@@ -80,6 +80,7 @@ class Progress:
             claim,
             url=fresh.url,
             expires_at=expires_at if told is None else case((expires_at < told, told), else_=expires_at),
+            renew_at=None,
         )
 
     async def part_stored(self, claim: Claim, storage: str, part: Part) -> None:

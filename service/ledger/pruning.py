@@ -5,7 +5,18 @@ from functools import partial
 from sqlalchemy import Connection, delete, func, or_, select, update
 
 from service.ledger.database import Database
-from service.ledger.tables import MOMENT, artifacts, copies, deliveries, now, parts, recordings, statuses
+from service.ledger.tables import (
+    MOMENT,
+    artifacts,
+    copies,
+    deliveries,
+    failures,
+    notices,
+    now,
+    parts,
+    recordings,
+    statuses,
+)
 from service.model import State
 
 _AT_ONCE = 1000
@@ -26,6 +37,20 @@ class Pruning:
             .limit(_AT_ONCE)
         )
         forgotten = delete(deliveries).where(deliveries.c.number.in_(old))
+        total = 0
+        while count := await self._database.write(lambda connection: connection.execute(forgotten).rowcount):
+            total += count
+        return total
+
+    async def notices(self, *, keep_s: float) -> int:
+        """Forget notices older than ``keep_s``; returns how many. What is forgotten may be told again."""
+        old = (
+            select(notices.c.id)
+            .where(notices.c.made_at < MOMENT - keep_s)
+            .order_by(notices.c.made_at)
+            .limit(_AT_ONCE)
+        )
+        forgotten = delete(notices).where(notices.c.id.in_(old))
         total = 0
         while count := await self._database.write(lambda connection: connection.execute(forgotten).rowcount):
             total += count
@@ -72,6 +97,10 @@ def _close(keep_s: float, connection: Connection) -> int:
     locked = connection.execute(theirs).scalars().all()
     still = set(connection.execute(old.where(artifacts.c.recording_id.in_(locked))).scalars())
     files = select(artifacts.c.id).where(artifacts.c.recording_id.in_(still))
+    ids = connection.execute(files).scalars().all()
+    for start in range(0, len(ids), _AT_ONCE):
+        some = failures.c.artifact_id.in_(ids[start : start + _AT_ONCE])
+        connection.execute(delete(failures).where(some))
     for table in (parts, copies):
         connection.execute(delete(table).where(table.c.artifact_id.in_(files)))
     connection.execute(delete(artifacts).where(artifacts.c.recording_id.in_(still)))

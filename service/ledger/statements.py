@@ -7,7 +7,7 @@ from sqlalchemy import Boolean, Double, Executable, and_, bindparam, case, func,
 from service.artifacts import RETENTION_S
 from service.ledger.database import Database
 from service.ledger.rows import rows_of, types_of
-from service.ledger.tables import artifacts, deliveries, now, recordings, statuses
+from service.ledger.tables import PAUSED, artifacts, deliveries, now, recordings, statuses
 from service.model import Recording, State
 
 TOLD = ("id", "recording_id", "kind", "track", "url", "name", "announced_size", "customer")
@@ -85,6 +85,7 @@ def announcing(database: Database, *, is_delivery: bool, is_told: bool) -> Execu
     new, old = statement.excluded, artifacts.c
     unstored = and_(old.state != State.STORED, old.state != State.ARCHIVED)
     another = new.url != old.url
+    is_given_up = old.cancelled_at.is_not(None)
     fresher = or_(new.expires_at > old.expires_at, and_(new.expires_at == old.expires_at, another))
     if not is_told:
         # Counted from its arrival a replay would always be fresher than what it repeats.
@@ -103,8 +104,9 @@ def announcing(database: Database, *, is_delivery: bool, is_told: bool) -> Execu
             "expires_at": new.expires_at,
             "announced_size": func.coalesce(new.announced_size, old.announced_size),
             "state": case((moving, old.state), else_=State.WAITING.value),
-            "due_at": case((moving, old.due_at), else_=now()),
+            "due_at": case((or_(moving, old.due_at == PAUSED), old.due_at), else_=now()),
             "attempts": 0,
+            "renew_at": case((another, None), else_=old.renew_at),
         },
-        where=and_(unstored, fresher),
+        where=and_(unstored, fresher, ~is_given_up),
     ).returning(old.recording_id)

@@ -46,6 +46,7 @@ deliveries = Table(
     Column("status", Text),
     Column("outcome", Text, nullable=False),
     Index("deliveries_received", "received_at"),
+    Index("deliveries_recording", "recording_id"),
 )
 
 # What artifacts belong to, and a manifest is of: a recording, or a session (`scope`).
@@ -78,6 +79,9 @@ recordings = Table(
     # When the rows of its files were pruned, which were all archived; NULL: they are there.
     Column("closed_at", Double),
     Index("recordings_status", "scope", "status", "seen_at"),
+    Index("recordings_seen", "seen_at", "id"),
+    Index("recordings_meeting", "meeting_id"),
+    Index("recordings_session", "session_id"),
     Index(
         "recordings_unoffered",
         "scope",
@@ -118,7 +122,8 @@ artifacts = Table(
     # When a delivery last brought its link.
     Column("announced_at", Double),
     Column("expires_at", Double, nullable=False),
-    # When it may be claimed; NULL: not by time (finished, or stored and waiting for its siblings).
+    # When it may be claimed; NULL: not by time (finished, or stored and waiting for its siblings); `PAUSED`:
+    # not before somebody says so.
     Column("due_at", Double),
     Column("owner", Text),
     Column("lease_until", Double),
@@ -133,6 +138,10 @@ artifacts = Table(
     Column("stored_at", Double),
     # Whose it is, among whom the work is shared out: app and organisation.
     Column("customer", Text, nullable=False, server_default=""),
+    # When somebody gave it up; it ends as one that expired.
+    Column("cancelled_at", Double),
+    # When somebody asked for another link than this; NULL: it is good until it is refused.
+    Column("renew_at", Double),
     Index("artifacts_recording", "recording_id"),
     Index("artifacts_stored", "stored_at"),
     Index(
@@ -185,7 +194,17 @@ copies = Table(
     Column("crc64nvme", Text),
     Column("crc32c", Text),
     Column("stored_at", Double),
+    # When it is to be read back and compared, when that was last done, and what was wrong with it then.
+    Column("verify_at", Double),
+    Column("verified_at", Double),
+    Column("fault", Text),
     UniqueConstraint("storage", "key"),
+    Index(
+        "copies_verify",
+        "verify_at",
+        sqlite_where=text("verify_at IS NOT NULL"),
+        postgresql_where=text("verify_at IS NOT NULL"),
+    ),
 )
 
 parts = Table(
@@ -209,6 +228,62 @@ manifests = Table(
     Column("key", Text, nullable=False),
     Column("written_at", Double, nullable=False),
 )
+
+# What went wrong with a file, once for each thing; with the source where `storage` is empty.
+failures = Table(
+    "failures",
+    metadata,
+    Column("artifact_id", Text, primary_key=True),
+    Column("storage", Text, primary_key=True),
+    Column("error", Text, primary_key=True),
+    Column("mend", Text),
+    Column("owner", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("first_at", Double, nullable=False),
+    Column("last_at", Double, nullable=False),
+)
+
+# What people had done, and who.
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("recording_id", Text, nullable=False),
+    Column("artifact_id", Text),
+    Index("audit_recording", "recording_id"),
+)
+
+# What the customer's own system is told; `due_at` is NULL once it has taken it, or nobody tells it any more.
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("recording_id", Text, nullable=False),
+    # Which file it is of, if it is of one alone.
+    Column("artifact_id", Text),
+    Column("body", Text, nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("due_at", Double),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Column("taken_at", Double),
+    Index("notices_recording", "recording_id"),
+    Index("notices_made", "made_at"),
+    Index(
+        "notices_due",
+        "type",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+PAUSED = 253402300799.0
+"""Far beyond every time: an artifact that is due then is claimed by nobody, also by an older version."""
 
 # What one process at a time does now and then.
 duties = Table(

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
 
+from service.ledger.backlog import Backlog, waiting
 from service.ledger.database import Database
-from service.ledger.overview import Deadline, Line, Overview, deadlines, lines, overview
+from service.ledger.overview import Deadline, Line, Overview, backlog, deadlines, lines, overview
 from service.ledger.tables import artifacts, copies, manifests, recordings
 from service.model import Archived, Artifact, Checksum, Kind, Provider, Recording, Scope, State
 
@@ -37,34 +38,7 @@ class View:
 
     async def recording(self, recording_id: str, storage: str) -> Holding:
         """A recording or session, and what of it lies in ``storage``."""
-        stored = (
-            select(copies, artifacts.c.kind, artifacts.c.track)
-            .join(artifacts)
-            .where(
-                artifacts.c.recording_id == recording_id,
-                copies.c.storage == storage,
-                copies.c.state.in_([State.STORED, State.ARCHIVED]),
-            )
-        )
-        expired = select(artifacts.c.id, artifacts.c.kind).where(
-            artifacts.c.recording_id == recording_id, artifacts.c.state == State.EXPIRED
-        )
-        manifest = select(manifests.c.key).where(
-            manifests.c.recording_id == recording_id, manifests.c.storage == storage
-        )
-
-        def look(connection: Connection) -> Holding:
-            found = connection.execute(select(recordings).where(recordings.c.id == recording_id)).one()
-            archived = [_archived(row) for row in connection.execute(stored)]
-            gone = sorted(connection.execute(expired).all(), key=lambda row: _order(row.kind, row.id))
-            return Holding(
-                recording_of(found),
-                tuple(sorted(archived, key=lambda entry: _order(entry.kind, entry.artifact_id))),
-                tuple(row.id.removeprefix(f"{recording_id}/") for row in gone),
-                connection.execute(manifest).scalar(),
-            )
-
-        return await self._database.read(look)
+        return await self._database.read(partial(holding, recording_id=recording_id, storage=storage))
 
     async def names(self, recording_id: str) -> list[Artifact]:
         """All that is known to belong to a recording or session."""
@@ -101,6 +75,42 @@ class View:
         """Those that the provider deletes within this time and that are stored nowhere, the soonest first."""
         return await self._database.read(partial(deadlines, within_s=within_s, limit=limit))
 
+    async def backlog(self) -> int:
+        """How many artifacts are to be moved now, those that are moved already included."""
+        return await self._database.read(backlog)
+
+    async def waiting(self) -> Backlog:
+        """How many artifacts are in which state without being archived, and how long the oldest waits."""
+        return await self._database.read(waiting)
+
+
+def holding(connection: Connection, recording_id: str, storage: str) -> Holding:
+    """A recording or session, and what of it lies in ``storage``."""
+    stored = (
+        select(copies, artifacts.c.kind, artifacts.c.track)
+        .join(artifacts)
+        .where(
+            artifacts.c.recording_id == recording_id,
+            copies.c.storage == storage,
+            copies.c.state.in_([State.STORED, State.ARCHIVED]),
+        )
+    )
+    expired = select(artifacts.c.id, artifacts.c.kind).where(
+        artifacts.c.recording_id == recording_id, artifacts.c.state == State.EXPIRED
+    )
+    manifest = select(manifests.c.key).where(
+        manifests.c.recording_id == recording_id, manifests.c.storage == storage
+    )
+    found = connection.execute(select(recordings).where(recordings.c.id == recording_id)).one()
+    archived = [archived_of(row) for row in connection.execute(stored)]
+    gone = sorted(connection.execute(expired).all(), key=lambda row: _order(row.kind, row.id))
+    return Holding(
+        recording_of(found),
+        tuple(sorted(archived, key=lambda entry: _order(entry.kind, entry.artifact_id))),
+        tuple(row.id.removeprefix(f"{recording_id}/") for row in gone),
+        connection.execute(manifest).scalar(),
+    )
+
 
 def _scalars(statement: Select[Any], connection: Connection) -> list[str]:
     return list(connection.execute(statement).scalars())
@@ -122,7 +132,8 @@ def _order(kind: str, artifact_id: str) -> tuple[int, str]:
     return list(Kind).index(Kind(kind)), artifact_id
 
 
-def _archived(row: Row[Any]) -> Archived:
+def archived_of(row: Row[Any]) -> Archived:
+    """A row of a copy that is stored, with its artifact's kind and track, as a value."""
     return Archived(
         artifact_id=row.artifact_id,
         kind=Kind(row.kind),

@@ -22,10 +22,16 @@ from sqlalchemy import (
 from service.errors import LeaseLost
 from service.ledger.database import Database
 from service.ledger.fence import UNHELD, fence, held, lock_recording
+from service.ledger.notices import Notices
 from service.ledger.sharing import next_due
-from service.ledger.tables import artifacts, copies, manifests, now, parts, recordings
+from service.ledger.tables import artifacts, copies, failures, manifests, now, parts, recordings
 from service.ledger.view import artifact_of, recording_of
 from service.model import Claim, Copy, State
+
+_ERROR_LENGTH = 500
+"""Of what is part of a key."""
+_FAILURES_KEPT = 20
+"""Of a file with its source, or with one storage: those that came last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,14 @@ class Trouble:
 class Work:
     """Claims for one worker, known to the others as ``owner``."""
 
-    def __init__(self, database: Database, *, owner: str, lease_s: float) -> None:
-        """``lease_s``: how long a silent claim holds."""
+    def __init__(
+        self, database: Database, *, owner: str, lease_s: float, notices: Notices | None = None
+    ) -> None:
+        """``lease_s``: how long a silent claim holds. ``notices``: where it is told what comes of claims."""
         self._database = database
         self._owner = owner
         self._lease_s = lease_s
+        self._notices = notices
 
     async def claim(
         self, limit: int, *, avoided: Collection[str] = (), doubted: Collection[str] = ()
@@ -131,10 +140,15 @@ class Work:
                         mend=trouble.mend or None,
                     )
                 )
+                if trouble.was_tried:
+                    self._note(connection, claim, storage, trouble)
             # A fresher link may have come meanwhile.
             gone = _unannounced(claim) if expired else false()
             state = case((gone, State.EXPIRED.value), else_=_state(State.MOVING))
             fence(connection, claim, state=state, **self._renewed())
+            # Who gave one up knows.
+            if self._notices and expired and not claim.is_cancelled:
+                self._notices.expired(connection, claim.id)
             # What an expired artifact leaves behind names it, also where all else was archived before.
             return _ready(connection, recording_id, again=expired or again)
 
@@ -182,6 +196,8 @@ class Work:
                 ~unfinished,
             )
             connection.execute(update(artifacts).where(*waited).values(state=State.ARCHIVED))
+            if self._notices:
+                self._notices.archived(connection, recording_id, storage, key)
             return True
 
         return await self._database.write(settle)
@@ -217,9 +233,9 @@ class Work:
     async def try_later(self, claim: Claim, trouble: Trouble) -> None:
         """Give the claim back after a failure; at once if a fresher link has come in the meantime."""
         same_link = _unannounced(claim)
-        # It may be the ledger that failed: it is waited for, since until then nobody goes on with the claim.
-        await self._database.write_patiently(
-            lambda connection: fence(
+
+        def give_back(connection: Connection) -> None:
+            fence(
                 connection,
                 claim,
                 state=_state(State.WAITING),
@@ -228,9 +244,11 @@ class Work:
                 error=trouble.error,
                 mend=trouble.mend or None,
                 **UNHELD,
-            ),
-            for_s=self._lease_s,
-        )
+            )
+            self._note(connection, claim, "", trouble)
+
+        # It may be the ledger that failed: it is waited for, since until then nobody goes on with the claim.
+        await self._database.write_patiently(give_back, for_s=self._lease_s)
 
     async def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back without a failure, due at once. Those that are lost already are left alone."""
@@ -244,6 +262,27 @@ class Work:
                 )
 
         await self._database.write(give_back)
+
+    def _note(self, connection: Connection, claim: Claim, storage: str, trouble: Trouble) -> None:
+        """Keep what went wrong, beside what did before; the same again is counted."""
+        row = {
+            "artifact_id": claim.id,
+            "storage": storage,
+            "error": trouble.error[:_ERROR_LENGTH],
+            "mend": trouble.mend or None,
+            "owner": self._owner,
+            "count": 1,
+            "first_at": now(),
+            "last_at": now(),
+        }
+        again = {"mend": row["mend"], "owner": row["owner"], "count": failures.c.count + 1, "last_at": now()}
+        new = self._database.insert(failures).values(**row)
+        connection.execute(new.on_conflict_do_update(index_elements=list(failures.primary_key), set_=again))
+        # What tells how many bytes there were is another each time.
+        beside = (failures.c.artifact_id == claim.id, failures.c.storage == storage)
+        newest = select(failures.c.error).where(*beside).order_by(failures.c.last_at.desc(), failures.c.error)
+        old = newest.offset(_FAILURES_KEPT).scalar_subquery()
+        connection.execute(delete(failures).where(*beside, failures.c.error.in_(old)))
 
     def _renewed(self) -> dict[str, Any]:
         return {"lease_until": now() + self._lease_s}
@@ -314,6 +353,9 @@ def _claims(connection: Connection, rows: Sequence[Row[Any]]) -> list[Claim]:
             part_size=row.part_size,
             size=row.size,
             source_etag=row.source_etag,
+            is_cancelled=row.cancelled_at is not None,
+            is_link_doubted=row.renew_at is not None,
+            seen_at=row.seen_at,
         )
         for row in rows
     ]

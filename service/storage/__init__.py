@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from service.errors import SettingsError
+from service.errors import SettingsError, add
 from service.model import Attributes, Checksum, Part, Stored, Upload
 from service.storage.config import (
     AzureConfig,
@@ -83,6 +83,13 @@ class Storage(Protocol):
         """The object's bytes, in order. Raises ``ObjectMissing``."""
         ...
 
+    async def link(self, key: str, *, valid_s: float) -> str | None:
+        """An address at which whoever has it may read the object for so many seconds, 7 days at most.
+
+        It is a secret. None where this storage has none, or cannot sign one with what it was given.
+        """
+        ...
+
     async def remove(self, key: str) -> None:
         """Delete an object, for probes alone: what was archived stays. One that is gone is fine."""
         ...
@@ -102,7 +109,7 @@ async def open_storage(config: StorageConfig) -> Storage:
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"a storage of type {config.type} needs the package {error.name}",
-            mend=f"pip install 'dyte-archiver[{config.type}]'",
+            mend=add(config.type),
         ) from error
 
 

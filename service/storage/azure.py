@@ -10,13 +10,13 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from azure.core import MatchConditions
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.exceptions import AzureError
-from azure.storage.blob import BlobBlock, BlockState
+from azure.storage.blob import BlobBlock, BlobSasPermissions, BlockState, generate_blob_sas
 from azure.storage.blob.aio import BlobClient, ContainerClient
 
 from service.errors import NameTaken, ObjectMissing, StorageMismatch, StorageUnavailable, UploadLost
@@ -190,6 +190,22 @@ class AzureStorage:
             if not chunk:
                 return
             yield chunk
+
+    async def link(self, key: str, *, valid_s: float) -> str | None:
+        """See :class:`~service.storage.Storage`. Only the account's key signs one."""
+        known = self._config.connection
+        if known is None or known.account_key is None:
+            return None
+        blob = self._blob(key)
+        signed = generate_blob_sas(
+            known.account_name,
+            self._config.bucket,
+            blob.blob_name,
+            account_key=known.account_key.get_secret_value(),
+            permission=BlobSasPermissions(read=True),
+            expiry=self._now() + timedelta(seconds=valid_s),
+        )
+        return f"{blob.url}?{signed}"
 
     async def remove(self, key: str) -> None:
         """See :class:`~service.storage.Storage`."""

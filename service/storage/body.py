@@ -13,8 +13,8 @@ class PartBody(Payload):
     """A view of memory, readable like a file (for botocore) and writable as a payload (for aiohttp).
 
     aiohttp would send ``bytes`` in one write, which a TLS transport copies whole, and would read a file in
-    threads. This hands the transport slices, each only once the one before has gone. The view must stay as it
-    is until the request has ended.
+    threads. This hands a TLS transport slices, each only once the one before has gone, and any other, which
+    copies nothing, the whole. The view must stay as it is until the request has ended.
     """
 
     _autoclose = True  # there is nothing to close
@@ -48,8 +48,13 @@ class PartBody(Payload):
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """Send the view's first ``content_length`` bytes."""
         end = self._size if content_length is None else min(content_length, self._size)
-        for start in range(0, end, _SLICE):
-            await writer.write(self._view[start : min(start + _SLICE, end)])
+        transport = getattr(writer, "transport", None)
+        is_plain = transport is not None and transport.get_extra_info("sslcontext") is None
+        # With the first piece aiohttp sends the head, and copies both.
+        start, size = 0, _SLICE
+        while start < end:
+            await writer.write(self._view[start : min(start + size, end)])
+            start, size = start + size, end if is_plain else _SLICE
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """The view as text, as the base class asks for."""

@@ -134,6 +134,10 @@ class GcsStorage:
         async for chunk in self._api.read(self._prefix + key):
             yield chunk
 
+    async def link(self, key: str, *, valid_s: float) -> str | None:
+        """See :class:`~service.storage.Storage`. Only a service account's key signs one."""
+        return self._api.link(self._prefix + key, valid_s=valid_s, at=self._now())
+
     async def remove(self, key: str) -> None:
         """See :class:`~service.storage.Storage`."""
         await self._api.delete(self._prefix + key)

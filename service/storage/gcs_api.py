@@ -8,6 +8,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import quote
 from urllib.request import getproxies, proxy_bypass
@@ -19,6 +20,7 @@ from service.errors import ObjectMissing, StorageError, StorageMismatch, Storage
 from service.storage.body import PartBody
 from service.storage.config import GcsConfig
 from service.storage.gcs_errors import BUCKET, translate, translated
+from service.storage.gcs_link import signed_link
 from service.storage.gcs_token import Answer, Bearer
 
 _CONNECTIONS = 64
@@ -67,6 +69,7 @@ class GcsApi:
         """Raises ``SettingsError`` if the service account's key cannot be read. Nothing is asked yet."""
         self._bearer = Bearer(config.credential, self._ask)
         self._bucket = quote(config.bucket, safe="")
+        self._endpoint = config.endpoint
         self._objects = f"{config.endpoint}/storage/v1/b/{self._bucket}/o"
         self._uploads = f"{config.endpoint}/upload/storage/v1/b/{self._bucket}/o"
         self._kms_key = config.kms_key_id
@@ -142,6 +145,15 @@ class GcsApi:
         params = {"ifGenerationMatch": found.generation}
         return GcsObject.parse(
             await self._called("objects.patch", "PATCH", self._at(found.name), params=params, json=resource)
+        )
+
+    def link(self, name: str, *, valid_s: float, at: datetime) -> str | None:
+        """An address of an object that is signed from ``at`` on; None without a service account's key."""
+        account = self._bearer.account
+        if account is None:
+            return None
+        return signed_link(
+            account, f"{self._endpoint}/{self._bucket}/{quote(name, safe='/~')}", valid_s=valid_s, at=at
         )
 
     async def find(self, name: str) -> GcsObject | None:

@@ -62,6 +62,11 @@ class Bearer:
         self._request = _Request(ask)
         self._refreshing: asyncio.Task[None] | None = None
 
+    @property
+    def account(self) -> service_account.Credentials | None:
+        """The service account whose key there is, which signs by itself."""
+        return self._credentials if isinstance(self._credentials, service_account.Credentials) else None
+
     async def headers(self) -> dict[str, str]:
         """What goes along with a request. Raises the families of :class:`~service.errors.StorageError`."""
         state = self._state()

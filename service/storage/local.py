@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from awscrt.checksums import crc64nvme
 
@@ -50,6 +51,7 @@ class LocalStorage:
 
     def __init__(self, config: LocalConfig) -> None:
         self._root = config.path
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.label = config.label
 
     async def begin(self, key: str, attributes: Attributes) -> str:
@@ -61,7 +63,10 @@ class LocalStorage:
     async def put_part(self, upload: Upload, number: int, body: memoryview, checksum: Checksum) -> str:
         """See :class:`~service.storage.Storage`."""
         temporary = self._temporary(upload.key, upload.id)
-        await self._run(lambda: _write_at(temporary, (number - 1) * upload.part_size, body))
+        turn = self._turns.setdefault(upload.id, asyncio.Lock())
+        # One at a time: a file system takes one write to a file at once, and threads that wait for it spin.
+        async with turn:
+            await self._run(lambda: _write_at(temporary, (number - 1) * upload.part_size, body))
         return f"{checksum.crc64nvme:016x}"
 
     async def confirm(self, upload: Upload, parts: Sequence[Part]) -> frozenset[int]:
@@ -148,6 +153,10 @@ class LocalStorage:
         with file:
             while chunk := await self._run(lambda: file.read(_READ_SIZE)):
                 yield chunk
+
+    async def link(self, key: str, *, valid_s: float) -> str | None:
+        """See :class:`~service.storage.Storage`. There is none."""
+        return None
 
     async def remove(self, key: str) -> None:
         """See :class:`~service.storage.Storage`."""

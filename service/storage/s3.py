@@ -186,6 +186,13 @@ class S3Storage:
                 async for chunk in body.iter_chunks(_READ_SIZE):
                     yield chunk
 
+    async def link(self, key: str, *, valid_s: float) -> str | None:
+        """See :class:`~service.storage.Storage`. One signed by temporary keys ends with them."""
+        with translated():
+            return await self._client.generate_presigned_url(
+                "get_object", Params=self._at(key), ExpiresIn=int(valid_s)
+            )
+
     async def remove(self, key: str) -> None:
         """See :class:`~service.storage.Storage`."""
         with translated():

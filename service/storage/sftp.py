@@ -157,6 +157,10 @@ class SftpStorage:
         except UploadLost as error:
             raise ObjectMissing(key) from error
 
+    async def link(self, key: str, *, valid_s: float) -> str | None:
+        """See :class:`~service.storage.Storage`. There is none."""
+        return None
+
     async def remove(self, key: str) -> None:
         """See :class:`~service.storage.Storage`."""
         async with self._connected() as connection:

@@ -12,7 +12,7 @@ import asyncssh
 import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from service.errors import SettingsError, StorageRefused, StorageThrottled, StorageUnavailable
+from service.errors import SettingsError, StorageRefused, StorageThrottled, StorageUnavailable, add
 from service.storage.config import SftpConfig
 
 _KINDS = (
@@ -51,7 +51,7 @@ class Login:
             asyncssh.SSHClientConnectionOptions(host=config.host, **self._options)
         except UnsupportedAlgorithm as error:
             raise SettingsError(
-                "private_key: a library that decrypts it is missing", mend="pip install 'dyte-archiver[sftp]'"
+                "private_key: a library that decrypts it is missing", mend=add("sftp")
             ) from error
         except (asyncssh.Error, ValueError) as error:
             raise SettingsError(f"the SSH library does not take this storage_config: {error}") from error

@@ -12,17 +12,21 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import mkdtemp
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 
+from service.choices import Sort, Standing
 from service.ledger import Intake
+from service.ledger.browse import Search, browse
+from service.ledger.life import life
 from service.model import Kind
 from tests.contract.full_ledger import fill
 from tests.contract.ledgers import DELIVERY, Ledger, news, opened
@@ -162,7 +166,25 @@ def _steps(ledger: Ledger) -> dict[str, Step]:
     async def nearest() -> None:
         await view.deadlines(within_s=math.inf, limit=1)
 
+    def listed(**search: Any) -> Step:
+        async def look() -> None:
+            await browse(ledger.database, Search(**search))
+
+        return look
+
+    async def told() -> None:
+        (found,) = (await browse(ledger.database, Search(limit=1, sort=Sort.OLDEST))).found
+        await life(ledger.database, found.recording.id)
+
     return {
+        "list": listed(),
+        "list of failing": listed(standing=Standing.FAILING, sort=Sort.DEADLINE),
+        "list of archived, oldest": listed(standing=Standing.ARCHIVED, sort=Sort.OLDEST),
+        "search, found": listed(text="weekly of 2"),
+        "search, rare": listed(text="weekly of 199999"),
+        "search, nothing": listed(text="no such title"),
+        "search by id": listed(text="no-such-id-0123456789"),
+        "a recording": told,
         "claim": claim,
         "finish": finish,
         "enqueue": enqueue,
@@ -178,6 +200,14 @@ def _table(figures: list[Figure]) -> str:
         "enqueue": "a delivery",
         "status": "`status`",
     }
+    looked = [
+        "list", "list of failing", "list of archived, oldest", "search, found", "search, rare",
+        "search, nothing", "search by id", "a recording",
+    ]  # fmt: skip
+    return _rows(figures, shown) + "\n" + _rows(figures, {what: what for what in looked})
+
+
+def _rows(figures: list[Figure], shown: Mapping[str, str]) -> str:
     lines = [
         f"| ledger | archived | MiB | {' | '.join(shown.values())} |",
         f"|---|---|---|{'---|' * len(shown)}",

@@ -2,20 +2,19 @@
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.doubles.programs import find_program as installed
+
 
 def find_program(name: str) -> str:
-    """Full path of a program: beside the interpreter first (rclone and weed come from PyPI), then PATH."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
+    """Full path of a program, or the benchmark ends."""
+    found = installed(name)
     if found is None:
         raise SystemExit(f"{name} is not installed: see tests/bench/README.md")
     return found

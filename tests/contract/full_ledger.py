@@ -13,7 +13,8 @@ def fill(
 
     The archived ones go back into the past, `per_day`: a ledger with more of them is an older one. What
     waits expires one after the other within a week, nothing within a day but what failed. Of a hundred
-    recordings that wait one is to be asked for, and a file of one has failed.
+    recordings that wait one is to be asked for, and a file of one has failed. One in four of the archived
+    failed before, of one in ten people had something done, and of each somebody was told.
     """
     is_sqlite = connection.dialect.name == "sqlite"
     names = {
@@ -94,9 +95,33 @@ _STATEMENTS = (
     FROM artifacts WHERE state = 'archived' AND kind = 'video'
     """,
     """
+    INSERT INTO failures (artifact_id, storage, error, mend, owner, count, first_at, last_at)
+    SELECT id, failed.storage, failed.reason, 'wait', 'pod-' || place % 3, 2, stored_at - 30, stored_at - 10
+    FROM (SELECT artifacts.*, row_number() OVER (ORDER BY id) AS place FROM artifacts
+          WHERE state = 'archived') AS archived
+    CROSS JOIN (SELECT '' AS storage, 'the source refuses the link' AS reason
+                UNION ALL SELECT '{storage}', 'the storage cannot be written now') AS failed
+    WHERE place % 4 = 0
+    """,
+    """
+    INSERT INTO audit (at, actor, action, recording_id, artifact_id)
+    SELECT seen_at + 30, 'api 127.0.0.1', 'retry', recording_id, id
+    FROM (SELECT artifacts.*, row_number() OVER (ORDER BY id) AS place FROM artifacts) AS numbered
+    WHERE place % 10 = 0 ORDER BY seen_at
+    """,
+    """
+    INSERT INTO notices (id, type, recording_id, body, made_at, attempts, taken_at)
+    SELECT recording_id, 'recording.archived', recording_id, '{link}', written_at, 1, written_at + 1
+    FROM manifests
+    """,
+    """
     UPDATE recordings SET ask_at = {now} - 60 WHERE id IN (
         SELECT recording_id FROM artifacts WHERE state = 'waiting' AND kind = 'video' ORDER BY id
         LIMIT {waiting} / 100)
+    """,
+    """
+    UPDATE copies SET verified_at = stored_at, fault = 'its checksums are others' WHERE artifact_id IN (
+        SELECT id FROM artifacts WHERE state = 'archived' ORDER BY id LIMIT {archived} / 100)
     """,
     """
     UPDATE artifacts SET attempts = 3, error = 'it is slow', due_at = {now} + 3600,

@@ -72,7 +72,7 @@ async def test_a_database_without_a_ledger_is_unfit(empty_url: str) -> None:
     assert unfit.value.mend
 
 
-@pytest.mark.parametrize("version", ["9999", "0001"], ids=["later", "before"])
+@pytest.mark.parametrize("version", ["9999-narrowed", "0001"], ids=["later", "before"])
 async def test_a_ledger_of_another_version_is_unfit_and_left_alone(empty_url: str, version: str) -> None:
     async with opened(empty_url) as ledger:
         await ledger.database.migrate()

@@ -5,12 +5,19 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from service.choices import Order, Sort, Standing
 from service.ledger import Duties, Intake, Progress, Pruning, View, Work
+from service.ledger.board import board
+from service.ledger.browse import Search, browse
+from service.ledger.life import life
+from service.ledger.orders import Orders
 from service.ledger.tables import artifacts
+from service.ledger.verifications import Verifications
 from service.model import Kind
 from tests.contract.full_ledger import STORAGE, analyze, fill
 from tests.contract.ledgers import (
@@ -80,11 +87,23 @@ async def is_looked_at(ledger: Ledger) -> None:
     await view.lines(limit=WAITING * 100)
     await view.deadlines(within_s=DAY_S, limit=10_000)
     await view.deadlines(within_s=math.inf, limit=1)
+    await view.backlog()
+    await view.waiting()
     (line, *_) = await view.lines(limit=1)
     recording_id = line.artifact_id.partition("/")[0]
     await view.recording(recording_id, STORAGE)
     await view.names(recording_id)
     await view.known([f"{recording_id}/{kind}" for kind in Kind])
+    await board(ledger.database, limit=10, moving_limit=50)
+
+
+async def verifies(ledger: Ledger) -> None:
+    (archived, *_) = (await browse(ledger.database, Search(standing=Standing.ARCHIVED, limit=3))).found
+    await Orders(ledger.database).give(Order.VERIFY, archived.recording.id, actor="me")
+    verifications = Verifications(ledger.database)
+    while (taken := await verifications.take(lease_s=60.0)) is not None:
+        await verifications.put_off(*taken, delay_s=60.0)
+        await verifications.found(*taken, None)
 
 
 async def asks_the_provider(ledger: Ledger) -> None:
@@ -98,12 +117,49 @@ async def asks_the_provider(ledger: Ledger) -> None:
 async def finds_nothing_to_prune(ledger: Ledger) -> None:
     assert await Pruning(ledger.database).deliveries(keep_s=YEAR_S) == 0
     assert await Pruning(ledger.database).files(keep_s=YEAR_S) == 0
+    assert await Pruning(ledger.database).notices(keep_s=YEAR_S) == 0
 
 
 async def prunes(ledger: Ledger) -> None:
     # The oldest are 21 days old. Of fewer rows a greater part is best found by reading all.
-    assert await Pruning(ledger.database).files(keep_s=20.9 * DAY_S) > 0
+    assert await Pruning(ledger.database).files(keep_s=20.98 * DAY_S) > 0
     assert await Pruning(ledger.database).deliveries(keep_s=20.9 * DAY_S) > 0
+
+
+async def lists(ledger: Ledger) -> None:
+    (newest,) = (await browse(ledger.database, Search(limit=1))).found
+    day = {"since": newest.received_at - DAY_S, "until": newest.received_at}
+    sought: list[dict[str, Any]] = [
+        {},
+        {"app": "default"},
+        day,
+        *({"text": text} for text in ("weekly of 1", "nothing is called so", newest.recording.id)),
+        *({"text": newest.recording.meeting_id, "standing": standing} for standing in (None, *Standing)),
+        *({"standing": standing} for standing in Standing),
+        {"standing": Standing.FAILING, "text": "weekly", "app": "default", **day},
+    ]
+    for sort in Sort:
+        for search in sought:
+            page = await browse(ledger.database, Search(**search, sort=sort, limit=20))
+            if page.cursor:
+                await browse(ledger.database, Search(**search, sort=sort, limit=20, cursor=page.cursor))
+
+
+async def shows_one(ledger: Ledger) -> None:
+    for standing in (Standing.ARCHIVED, Standing.WAITING):
+        (found,) = (await browse(ledger.database, Search(standing=standing, limit=1))).found
+        await life(ledger.database, found.recording.id)
+
+
+async def does_as_it_is_told(ledger: Ledger) -> None:
+    orders = Orders(ledger.database)
+    page = await browse(ledger.database, Search(standing=Standing.WAITING, limit=1))
+    waiting = page.found[0].recording.id
+    for order in (Order.PAUSE, Order.RESUME, Order.RENEW, Order.CANCEL, Order.RETRY):
+        await orders.give(order, waiting, actor="test")
+        await orders.give(order, f"{waiting}/video", actor="test") if order is Order.RETRY else None
+    page = await browse(ledger.database, Search(standing=Standing.ARCHIVED, limit=1))
+    await orders.give(Order.VERIFY, page.found[0].recording.id, actor="test")
 
 
 WHAT_IT_DOES: Mapping[str, Callable[[Ledger], Awaitable[None]]] = {
@@ -112,6 +168,10 @@ WHAT_IT_DOES: Mapping[str, Callable[[Ledger], Awaitable[None]]] = {
         takes_news_in,
         archives,
         is_looked_at,
+        lists,
+        shows_one,
+        does_as_it_is_told,
+        verifies,
         asks_the_provider,
         finds_nothing_to_prune,
         prunes,

@@ -110,6 +110,18 @@ async def test_every_state_is_counted(ledger: Ledger) -> None:
     }
 
 
+async def test_what_is_due_is_counted_also_while_it_is_moved(ledger: Ledger) -> None:
+    assert await ledger.view.backlog() == 0
+    video, audio = await ledger.claimed(ledger.work(), Kind.VIDEO, Kind.AUDIO)
+    assert await ledger.view.backlog() == 2
+
+    await ledger.work().try_later(audio, Trouble(3600.0, "it is full", "make room"))
+    assert await ledger.view.backlog() == 1
+    await store(ledger, video)
+    await ledger.work().finish(video)
+    assert await ledger.view.backlog() == 0
+
+
 async def test_an_open_artifact_is_shown_with_its_progress(ledger: Ledger) -> None:
     work = ledger.work()
     await ledger.hear(news(Kind.VIDEO, title="Weekly"))

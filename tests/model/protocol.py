@@ -49,8 +49,7 @@ class Protocol:
     def _claims(self, state: State, artifact: int) -> Moves:
         row, budget = state.rows[artifact], state.budget
         is_known = artifact == VIDEO or state.is_told
-        is_awaited = state.late is not None and state.late[1] and state.late[0].artifact == artifact
-        if not is_known or row.ended or is_awaited or len(state.workers) == WORKERS:
+        if not is_known or row.ended or _is_awaited(state, artifact) or len(state.workers) == WORKERS:
             return
         words = f"claim {row.epoch + 1} of {_name(artifact)}"
         if row.held and any(worker.artifact == artifact and holds(row, worker) for worker in state.workers):
@@ -65,7 +64,7 @@ class Protocol:
         after = with_row(state, artifact, row)._replace(
             budget=budget,
             workers=tuple(sorted((*state.workers, worker))),
-            fault=state.fault or (FOR_EVER if row.epoch > MOST_CLAIMS else ""),
+            fault=state.fault or (FOR_EVER if row.epoch > MOST_CLAIMS + self.limits.orders else ""),
         )
         yield words, after
 
@@ -95,6 +94,11 @@ class Protocol:
             yield words, cancelled._replace(budget=less_late, late=(worker, False))
 
     def _surroundings(self, state: State) -> Moves:
+        for artifact, row in enumerate(state.rows if state.is_told else state.rows[:1]):
+            if row.held and state.budget.orders and not row.ended and not _is_awaited(state, artifact):
+                budget = state.budget._replace(orders=state.budget.orders - 1)
+                freed = with_row(state, artifact, row._replace(held=False, epoch=row.epoch + 1))
+                yield f"the {_name(artifact)} is paused and resumed", freed._replace(budget=budget)
         if self.limits.audio and not state.is_told:
             yield "the audio is announced", state._replace(is_told=True)
         for artifact in self.limits.changes if state.budget.changes else ():
@@ -107,6 +111,11 @@ class Protocol:
             words = f"the store does what {_who(worker)} had sent: {worker.step}"
             for _, (after, _) in self.steps.requests(state._replace(late=None), worker):
                 yield words, after
+
+
+def _is_awaited(state: State, artifact: int) -> bool:
+    """Whether what a dead one had sent is still on its way, and its lease not over."""
+    return state.late is not None and state.late[1] and state.late[0].artifact == artifact
 
 
 def _name(artifact: int) -> str:

@@ -65,6 +65,7 @@ class Budget(NamedTuple):
     losses: int
     changes: int
     late: int
+    orders: int
 
 
 class State(NamedTuple):
@@ -119,6 +120,8 @@ class Limits:
     """The artifacts of which one becomes another file at the source, at any moment."""
     late: int = 1
     """Requests that the store takes although their sender is gone, at any later moment."""
+    orders: int = 0
+    """Pauses that are over at once: whoever holds an artifact loses it, and nobody has it before the next."""
     audio: bool = False
     """Whether the second artifact is announced, at any moment."""
     guards_names: bool = True
@@ -131,5 +134,6 @@ class Limits:
     @property
     def start(self) -> State:
         """Nothing has been done, the video is announced."""
-        budget = Budget(self.steals, self.crashes, self.losses, bool(self.changes), self.late)
+        changes = bool(self.changes)
+        budget = Budget(self.steals, self.crashes, self.losses, changes, self.late, self.orders)
         return State((Row(), Row()), (), (), ((), ()), (), (1, 1), False, None, budget)

@@ -57,6 +57,15 @@ async def test_buffers_are_handed_out_first_come_first_served() -> None:
     assert budget.used_bytes == 0
 
 
+async def test_how_many_are_handed_out_is_known_also_when_one_ends_badly() -> None:
+    budget = Budget(10)
+    with contextlib.suppress(ValueError):
+        async with budget.buffer(4), budget.buffer(4):
+            assert budget.in_flight == 2
+            raise ValueError
+    assert budget.in_flight == 0
+
+
 async def test_a_buffer_larger_than_the_budget_is_handed_out_alone() -> None:
     budget = Budget(10)
     small, oversize, next_small = (Holder(budget, size) for size in (1, 50, 1))

@@ -609,3 +609,18 @@ def test_a_file_system_is_told_by_its_device(tmp_path: Path) -> None:
     mounts.write_text(line.replace("nfs4", "overlay"))
     assert "overlay, which is lost" in doubt_about(tmp_path, mounts=mounts)
     assert "volume missing" in doubt_about(tmp_path / "a" / "b", mounts=mounts)
+
+
+# ---- the receiver of notices
+
+
+async def test_a_receiver_of_notices_behind_a_proxy_is_not_tried_and_a_receiver_of_deliveries_tells_none(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"notice_url": "http://hooks.example.com/T0K3N", "notice_secret": f"whsec_{'A' * 32}"}
+    assert not [name for name in await checked(role="receiver", **given) if name.startswith("notices")]
+
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1/")
+    row = (await checked(role="worker", **given))["notices: connect"]
+    assert (row.outcome, row.told) == (Outcome.NOTE, "not tried: it is behind a proxy")
+    assert row.subject == "notices to hooks.example.com"

@@ -69,6 +69,23 @@ async def watch(ledger: Path) -> AsyncIterator[Watch]:
         await database.close()
 
 
+async def test_what_is_to_be_moved_now_is_counted_and_what_waits_for_another_try_is_not(watch: Watch) -> None:
+    for name in ("waiting", "moving", "failed"):
+        await watch.hear(name, left_s=7 * 24 * HOUR)
+    work = watch.ledger.work()
+    first, second = await work.claim(2)
+    await work.try_later(first, LATER)
+
+    await watch.look()
+    assert watch.metrics.due._value.get() == 2
+
+    await store(watch.ledger, second)
+    await conclude(watch.ledger, second)
+    await work.finish(second)
+    await watch.look()
+    assert watch.metrics.due._value.get() == 1
+
+
 async def test_a_file_with_less_than_a_day_left_is_an_alarm(watch: Watch) -> None:
     await watch.hear("near", left_s=ALARM_S - 60)
     await watch.hear("far", left_s=ALARM_S + 60)

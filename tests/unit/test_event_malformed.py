@@ -119,9 +119,9 @@ def test_texts_keep_every_language_and_have_an_end() -> None:
     event = parse(body_of(meeting={"title": "Söndag 会議 🎬", "id": "m" * 5000}), Provider.DYTE)
     assert event.recording is not None
     assert event.recording.title == "Söndag 会議 🎬"
-    event = parse(body_of({"meetingId": "m" * 5000}), Provider.DYTE)
+    event = parse(body_of({"outputFileName": "m" * 5000}), Provider.DYTE)
     assert event.recording is not None
-    assert len(event.recording.meeting_id or "") == 2000
+    assert len(event.recording.output_file_name or "") == 2000
 
 
 def check_whatever(body: bytes) -> None:

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.fields import clean, fields, identity, link, moment, number, suffix, text, whole
-from service.manifest import _moment as written
+from service.manifest import moment as written
 from tests.unit.announcements import json_values
 
 texts = st.text(st.characters(codec=None, exclude_categories=[]))

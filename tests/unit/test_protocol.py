@@ -19,6 +19,8 @@ CHANGED_AUDIO = Limits(audio=True, changes=(AUDIO,), late=0)
     [
         pytest.param(Limits(steals=2, late=0), id="lease-lost-twice-and-a-crash"),
         pytest.param(Limits(losses=1), id="lost-answer"),
+        pytest.param(Limits(steals=0, orders=2, late=0), id="paused-twice-and-a-crash"),
+        pytest.param(Limits(steals=0, orders=1, audio=True), id="paused-late-audio"),
         pytest.param(Limits(changes=(VIDEO,)), id="changed-video"),
         pytest.param(Limits(changes=(VIDEO,), guards_names=False), id="changed-video-names-unguarded"),
         pytest.param(Limits(audio=True), id="late-audio"),

@@ -16,7 +16,14 @@ from service.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
-from service.retry import PART_ATTEMPTS, artifact_delay_s, part_delay_s, range_delay_s
+from service.retry import (
+    NOTICE_KEPT_S,
+    PART_ATTEMPTS,
+    artifact_delay_s,
+    notice_delay_s,
+    part_delay_s,
+    range_delay_s,
+)
 
 FAMILIES = [
     family
@@ -124,3 +131,34 @@ def test_a_refusal_waits_longer_than_an_outage() -> None:
     assert refused is not None
     assert outage is not None
     assert refused > outage
+
+
+def test_a_notice_is_tried_at_once_a_few_times_and_then_once_an_hour() -> None:
+    error = errors.NoticeNotTaken()
+    delays = [notice_delay_s(error, attempts, age_s=0, jitter=0.999) or 0 for attempts in range(1, 20)]
+    assert [round(delay) for delay in delays[:4]] == [5, 10, 20, 40]
+    assert delays[-1] == pytest.approx(3600, abs=5)
+
+
+@given(
+    attempts=every_attempt,
+    jitter=jitters,
+    age_s=st.floats(0, 2 * NOTICE_KEPT_S),
+    retry_after_s=st.one_of(st.none(), st.floats(0, 10**9)),
+)
+def test_a_notice_is_tried_again_for_three_days_whatever_is_asked_for(
+    attempts: int, jitter: float, age_s: float, retry_after_s: float | None
+) -> None:
+    error = errors.NoticeNotTaken(retry_after_s=retry_after_s)
+    delay_s = notice_delay_s(error, attempts, age_s=age_s, jitter=jitter)
+    assert (delay_s is None) == (age_s >= NOTICE_KEPT_S)
+    if delay_s is not None:
+        # Each has a last try within an hour of the end.
+        assert delay_s > 0
+        assert age_s + delay_s <= NOTICE_KEPT_S + 3600
+        assert delay_s >= min(retry_after_s or 0, NOTICE_KEPT_S - age_s)
+
+
+@given(attempts=every_attempt, jitter=jitters)
+def test_a_notice_that_is_not_wanted_is_not_sent_again(attempts: int, jitter: float) -> None:
+    assert notice_delay_s(errors.NoticeUnwanted(), attempts, age_s=0, jitter=jitter) is None

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from service.choices import Role
 from service.errors import SettingsError
-from service.settings import PREFIX, Role, Settings, load_settings
+from service.settings import PREFIX, Settings, load_settings
 from service.storage import LocalConfig
 from service.storage.config import S3Config
 from tests.doubles.sender import Sender
@@ -268,3 +269,33 @@ def test_secrets_are_masked_wherever_settings_are_shown(load: Load) -> None:
         assert MARK not in shown
     assert set(settings.secrets) == {f"A{MARK}", MARK}  # the database's password is the latter, too
     assert MARK not in settings.storages["default"].label
+
+
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("http://127.0.0.1:9090", "http://127.0.0.1:9090"),
+        ("https://ops.example.com/archiver/", "https://ops.example.com/archiver"),
+    ],
+)
+def test_commands_may_be_told_of_a_service(load: Load, url: str, read: str) -> None:
+    assert load(admin_url=url).admin_url == read
+    assert load().admin_url is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:9090",
+        "ftp://host",
+        "http://",
+        "http://h:99999",
+        "http://u:p@h",
+        "http://h/?a",
+        "http://h/ x",
+    ],
+)
+def test_an_address_that_leads_to_no_service_is_a_fault(load: Load, url: str) -> None:
+    faults = faults_of(load, admin_url=url)
+    assert set(faults) == {"ARCHIVER_ADMIN_URL"}
+    assert "u:p" not in faults["ARCHIVER_ADMIN_URL"]

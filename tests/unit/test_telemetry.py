@@ -250,10 +250,11 @@ def test_whatever_stands_in_a_query_is_masked(path: str, query: str) -> None:
 
 def test_the_metrics_of_one_process_are_its_own() -> None:
     first, second = Metrics(), Metrics()
-    first.moved_bytes.inc(5)
+    first.moved_bytes.labels("main").inc(5)
+    second.moved_bytes.labels("main")
     first.deliveries.labels("default", "dyte", "other", "ignored").inc()
     mine = samples_in(generate_latest(first.registry).decode())
     others = samples_in(generate_latest(second.registry).decode())
-    assert mine["dyte_archiver_moved_bytes_total[]"] == 5
-    assert others["dyte_archiver_moved_bytes_total[]"] == 0
-    assert all(name.startswith("dyte_archiver_") for name in mine)
+    series = "dyte_archiver_moved_bytes_total[('storage', 'main')]"
+    assert (mine[series], others[series]) == (5, 0)
+    assert all(name.startswith(("dyte_archiver_", "process_")) for name in mine)

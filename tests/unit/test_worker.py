@@ -180,10 +180,10 @@ async def test_what_one_storage_has_gets_its_manifest_though_the_api_is_down(
 
 async def test_a_fault_of_ours_is_tried_later_and_told(shop: Workshop, api: Offers) -> None:
     claim = await claimed(shop)
-    api.failures = [ZeroDivisionError("odd")]
+    api.failures = [ZeroDivisionError("odd: https://me:pw@host/file?signed=s3cr3t")]
 
     await shop.attempt(claim)
 
     state, _, error, _, due_in_s = await the_artifact(shop)
-    assert (state, error) == ("waiting", "ZeroDivisionError: odd")
+    assert (state, error) == ("waiting", "ZeroDivisionError: odd: https://***@host/file?***")
     assert (due_in_s or 0) > 0

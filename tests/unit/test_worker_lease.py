@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from service.errors import LedgerUnavailable
-from service.model import Artifact, Claim, Kind
+from service.model import Artifact, Claim, Kind, Provider, Recording
 from service.telemetry import Metrics
 from service.worker import Worker
 
@@ -33,7 +33,7 @@ class Silent:
             return []
         self.is_claimed = True
         artifact = Artifact("one", Kind.VIDEO, "https://files.test/one", "one.mp4")
-        recording = SimpleNamespace(app="app")
+        recording = Recording("one", Provider.DYTE, "UPLOADED", app="app")
         return [
             cast("Claim", SimpleNamespace(id="one/video", artifact=artifact, recording=recording, epoch=1))
         ]

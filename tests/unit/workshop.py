@@ -23,6 +23,7 @@ from service.placing import Placing
 from service.routing import Routing, Rule
 from service.storage import LocalConfig, Storage
 from service.telemetry import Metrics
+from service.tracing import Tracing
 from service.transfer import Transfer
 from service.worker import Worker
 from tests.contract.ledgers import FAR, Ledger
@@ -215,6 +216,7 @@ class Workshop:
             clock=clock,
             sleep=_no_sleep,
             jitter=lambda: 0.0,
+            metrics=self.metrics,
         )
 
 
@@ -237,6 +239,7 @@ async def workshop(
     template: str = "{output_file_name}",
     stores: Stores | None = None,
     part_size: int = MIB,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Workshop]:
     """Everything, opened and closed; pauses take no time. `stores` are there instead of the folders."""
     metrics = Metrics()
@@ -264,6 +267,7 @@ async def workshop(
                 part_size,
                 metrics,
                 clock,
+                tracing,
             )
             shop.archivist = Archivist(
                 known.work(),
@@ -275,6 +279,7 @@ async def workshop(
                 from_provider,
                 metrics,
                 lambda: 0.0,
+                tracing=tracing,
             )
             shop.worker = Worker(
                 known.work(),
@@ -285,6 +290,7 @@ async def workshop(
                 metrics=metrics,
                 clock=clock,
                 jitter=lambda: 0.0,
+                tracing=tracing,
             )
             yield shop
     finally:

@@ -1,20 +1,21 @@
-"""The admin ASGI app: health, readiness, metrics. Not for the public."""
+"""The admin ASGI app: health, readiness, metrics, the API and the page. Not for the public."""
 
-import hmac
+import time
 from collections.abc import Awaitable, Callable
+from functools import cache, partial
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.admin.gate import Gate
+from service.admin.sessions import Sessions
 from service.errors import ArchiverError
+from service.ledger import Database
 from service.telemetry import Metrics
-
-_OPEN = ("/healthz", "/readyz")
-"""What a kubelet asks for, which has no token to send."""
 
 
 class Admin:
@@ -26,23 +27,27 @@ class Admin:
         check: Callable[[], Awaitable[None]],
         draining: Callable[[], bool],
         metrics: Metrics,
+        database: Database,
         token: str | None = None,
     ) -> None:
         """``check`` returns if the ledger answers, else raises an :class:`ArchiverError`.
 
-        With a ``token`` all but ``/healthz`` and ``/readyz`` is only for those who send it.
+        With a ``token`` all but ``/healthz`` and ``/readyz`` is for those who send it, or log in with it.
         """
         self._check = check
         self._draining = draining
         self._metrics = metrics
+        sessions = Sessions(token, clock=time.time) if token else None
         app = Starlette(
             routes=[
                 Route("/healthz", self._healthz),
                 Route("/readyz", self._readyz),
                 Route("/metrics", self._render_metrics),
+                Mount("/api", _Later(partial(_api, database, takes_orders=token is not None))),
+                Mount("", _Later(partial(_pages, database, draining, sessions))),
             ]
         )
-        self.app: ASGIApp = _Gate(app, token.encode()) if token else app
+        self.app: ASGIApp = Gate(app, sessions) if sessions else app
 
     async def _healthz(self, _request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -60,28 +65,23 @@ class Admin:
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-class _Gate:
-    """Before the routes rather than on each: what is added later, and what is not there, is behind it too."""
+def _api(database: Database, *, takes_orders: bool) -> ASGIApp:
+    from service.admin.api import Api
 
-    def __init__(self, app: ASGIApp, token: bytes) -> None:
-        self._app = app
-        self._token = token
+    return Api(database, takes_orders=takes_orders).app
+
+
+def _pages(database: Database, draining: Callable[[], bool], sessions: Sessions | None) -> ASGIApp:
+    from service.admin.pages import Pages
+
+    return Pages(database, draining=draining, sessions=sessions).app
+
+
+class _Later:
+    """An app that is made when it is first asked: a process of which nobody asks it does not load it."""
+
+    def __init__(self, made: Callable[[], ASGIApp]) -> None:
+        self._made = cache(made)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in _OPEN or self._admits(scope):
-            return await self._app(scope, receive, send)
-        refusal = JSONResponse(
-            {"error": "the admin token is asked for: Authorization: Bearer <ARCHIVER_ADMIN_TOKEN>"},
-            status_code=401,
-            headers={"WWW-Authenticate": "Bearer"},
-        )
-        await refusal(scope, receive, send)
-        return None
-
-    def _admits(self, scope: Scope) -> bool:
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(given) != 1:
-            return False
-        scheme, _, token = given[0].partition(b" ")
-        # In constant time: an answer's delay tells nothing of how much of a guess was right.
-        return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+        await self._made()(scope, receive, send)
