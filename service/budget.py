@@ -12,11 +12,14 @@ class Budget:
     """Memory for parts in flight, shared by all files, handed out first come, first served.
 
     A buffer larger than the whole budget is handed out alone. Buffers are used again: new memory of this size
-    costs the kernel a page fault for every 4 KiB. ``in_flight`` is how many are handed out.
+    costs the kernel a page fault for every 4 KiB. When none was needed for ``keep_s`` seconds the system has
+    them back. ``in_flight`` is how many are handed out.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, *, keep_s: float = 5.0) -> None:
         self.limit_bytes = limit_bytes
+        self._keep_s = keep_s
+        self._giving_back: asyncio.TimerHandle | None = None
         self.used_bytes = 0
         self.in_flight = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -27,6 +30,8 @@ class Budget:
         """Memory of ``size`` bytes, for as long as the block runs. What is in it is left over from before."""
         await self._take(size)
         self.in_flight += 1
+        if self._giving_back is not None:
+            self._giving_back.cancel()
         try:
             memory = self._find(size)
             # On an error the memory is not used again: a dying connection may still be sending from it.
@@ -37,6 +42,8 @@ class Budget:
             self.in_flight -= 1
             self.used_bytes -= size
             self._hand_out()
+            if not self.in_flight:
+                self._giving_back = asyncio.get_running_loop().call_later(self._keep_s, self._spare.clear)
 
     async def _take(self, size: int) -> None:
         if not self._waiting and self._fits(size):

@@ -14,6 +14,7 @@ from aiobotocore.session import AioSession
 
 from service.storage.config import S3Config
 from service.storage.s3_errors import nobody, translated, translated_identity
+from service.storage.s3_model import LeanFiles
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -32,6 +33,7 @@ async def open_client(config: S3Config, resources: AsyncExitStack) -> "S3Client"
     asking = AioSession() if named else _EnvironmentSession()
     # What the chain asks for credentials has finite time-outs and no retries of its own either.
     asking.set_default_client_config(_Config(connect_timeout=10, read_timeout=20, retries=_ONE_ATTEMPT))
+    asking.get_component("data_loader").file_loader = LeanFiles()
     with translated():
         session = aioboto3.Session(
             aws_access_key_id=_text(config.access_key),

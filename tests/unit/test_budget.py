@@ -214,6 +214,18 @@ async def test_memory_that_lies_idle_makes_room_only_where_it_is_needed() -> Non
         assert third.obj is not first.obj, "both together would be more than the budget"
 
 
+async def test_memory_that_nobody_needs_goes_back_to_the_system() -> None:
+    budget = Budget(10 * MIB, keep_s=0.01)
+    async with budget.buffer(5 * MIB) as first:
+        await asyncio.sleep(0.05)
+    async with budget.buffer(5 * MIB) as again:
+        assert again.obj is first.obj, "it was needed a moment ago"
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)
+    async with budget.buffer(5 * MIB) as later:
+        assert later.obj is not first.obj
+
+
 async def test_buffers_held_at_once_never_share_memory() -> None:
     budget = Budget(10 * MIB)
     async with budget.buffer(5 * MIB) as one, budget.buffer(5 * MIB) as other:
