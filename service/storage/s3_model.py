@@ -33,7 +33,7 @@ class LeanFiles:
 
 def _lean(told: dict[str, Any]) -> dict[str, Any]:
     if isinstance(told.get("documentation"), str):
-        del told["documentation"]
+        told["documentation"] = ""  # some are asked for it
     if "partition" in told and isinstance(services := told.get("services"), Mapping):
         told["services"] = {name: services[name] for name in _SERVICES if name in services}
     return told
