@@ -56,8 +56,8 @@ def serve(
 ) -> None:
     """Receive deliveries and archive what they announce. Settings come from ARCHIVER_ variables."""
     from service.commands.running import run as run_job
+    from service.logs import configure_logging
     from service.settings import load_settings
-    from service.telemetry import configure_logging
 
     settings = load_settings(host=host, port=port, admin_port=admin_port, role=role)
     configure_logging(level=settings.log_level, form=settings.log_format, secrets=settings.secrets)

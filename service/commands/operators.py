@@ -90,7 +90,7 @@ def status(
     """Show what waits, moves, fails and is archived; with a filter, the recordings that it finds."""
     if watch and as_json:
         raise typer.BadParameter("does not go with --json", param_hint="--watch")
-    from service.commands.running import screen
+    from service.commands.screen import screen
     from service.commands.status import show
 
     asked = None
@@ -109,7 +109,7 @@ def status(
 def show(target: _Id, as_json: _AsJson = False) -> None:
     """Show all of one recording or session: its files, where they lie, what failed, what happened when."""
     from service.commands.life import show as run
-    from service.commands.running import screen
+    from service.commands.screen import screen
 
     known = _known(target)
     _at_desk(lambda desk: run(desk, screen(), target=known, as_json=as_json))
@@ -177,7 +177,8 @@ def verify(
     """Read archived files back from the storage, and compare their checksums."""
     import time
 
-    from service.commands.running import quiet_settings, run, screen
+    from service.commands.running import quiet_settings, run
+    from service.commands.screen import screen
     from service.wording import span_of
 
     before = None
@@ -255,8 +256,9 @@ def backfill(
 ) -> None:
     """Ask the provider for every recording that it still keeps, and have them archived."""
     from service.backfill import backfill as run
-    from service.commands.running import quiet_settings, screen
+    from service.commands.running import quiet_settings
     from service.commands.running import run as run_job
+    from service.commands.screen import screen
 
     run_job(run(quiet_settings(), screen(), since=since, until=until, meeting_id=meeting, dry_run=dry_run))
 

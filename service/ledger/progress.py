@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Executable, case, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.ledger.database import Database
-from service.ledger.fence import fence
+from service.ledger.fence import fence, hold
 from service.ledger.tables import artifacts, copies, manifests, now, parts
 from service.model import Artifact, Checksum, Claim, Part, State, Stored
 
@@ -19,6 +19,10 @@ class Progress:
         """``lease_s``: how long a silent claim holds."""
         self._database = database
         self._lease_s = lease_s
+        kept = database.insert(parts)
+        self._kept = kept.on_conflict_do_update(
+            index_elements=list(parts.primary_key), set_={column.name: column for column in kept.excluded}
+        )
 
     async def reserve(self, claim: Claim, storage: str, key: str) -> bool:
         """Settle a copy's name in its storage, once; False if another artifact has it."""
@@ -85,7 +89,7 @@ class Progress:
 
     async def part_stored(self, claim: Claim, storage: str, part: Part) -> None:
         """Keep the receipt of a part that the storage confirmed."""
-        values = {
+        receipt = {
             "artifact_id": claim.id,
             "storage": storage,
             "number": part.number,
@@ -94,12 +98,12 @@ class Progress:
             "crc32c": f"{part.checksum.crc32c:08x}",
             "receipt": part.receipt,
         }
-        statement = self._database.insert(parts).values(**values)
-        kept = statement.on_conflict_do_update(
-            index_elements=[parts.c.artifact_id, parts.c.storage, parts.c.number],
-            set_={name: statement.excluded[name] for name in values},
-        )
-        await self._settle(claim, kept)
+
+        def keep(connection: Connection) -> None:
+            hold(connection, claim, lease_s=self._lease_s)
+            connection.execute(self._kept, receipt)
+
+        await self._database.write_patiently(keep, for_s=self._lease_s)
 
     async def parts(self, claim: Claim, storage: str) -> list[Part]:
         """The receipts of a copy so far, by number."""

@@ -33,8 +33,8 @@ async def open_client(config: S3Config, resources: AsyncExitStack) -> "S3Client"
     asking = AioSession() if named else _EnvironmentSession()
     # What the chain asks for credentials has finite time-outs and no retries of its own either.
     asking.set_default_client_config(_Config(connect_timeout=10, read_timeout=20, retries=_ONE_ATTEMPT))
-    asking.get_component("data_loader").file_loader = LeanFiles()
     with translated():
+        asking.get_component("data_loader").file_loader = LeanFiles()
         session = aioboto3.Session(
             aws_access_key_id=_text(config.access_key),
             aws_secret_access_key=_text(config.secret),

@@ -61,6 +61,17 @@ def test_a_receiver_imports_neither_a_storage_nor_what_uses_one() -> None:
     assert {name for name in storages if not name.startswith("service.storage.config")} == set()
 
 
+def test_a_service_does_without_what_shows_things_to_people() -> None:
+    imported = (
+        "import service.commands.running, service.serve, service.assembly, service.storage.s3, sys;"
+        "print(*sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "service.worker" in loaded
+    assert {"rich", "pygments", "jinja2"} & loaded == set()
+
+
 def test_a_second_process_on_a_sqlite_file_is_refused_and_commands_are_not(
     tmp_path: Path, sender: Sender
 ) -> None:

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.__main__ import app
-from service.commands import operators, running
+from service.commands import operators
+from service.commands.screen import screen
 from service.errors import ArchiverError, NotConfirmed, NotInLedger, ServiceUnavailable
 from tests.doubles.ports import free_ports
 
@@ -115,7 +116,7 @@ def test_colours_are_for_terminals_that_want_them(where: str, monkeypatch: pytes
     if where == "terminal without colours":
         monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: where != "pipe")
-    console = running.screen()
+    console = screen()
     with console.capture() as shown:
         console.print("[red]text[/]")
     assert ("\x1b[31m" in shown.get()) == (where == "terminal")
