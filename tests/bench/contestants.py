@@ -1,6 +1,6 @@
 """What one would use instead: four ways to bring a link's file into S3 without a disk in between.
 
-All are given what dyte-archiver has by default: parts of 8 MiB, 8 at once. What a tool cannot do it does
+All are given what dyte-archiver has by default: parts of 5 MiB, 8 at once. What a tool cannot do it does
 not get: `rclone copyurl`, curl and aioboto3 read the source as one stream.
 """
 
@@ -17,7 +17,7 @@ from tests.bench.samples import Sample
 from tests.bench.storage import ACCESS_KEY, REGION, SECRET_KEY
 
 PARTS_IN_FLIGHT = 8
-PART_SIZE_MIB = 8
+PART_SIZE_MIB = 5
 TIMEOUT_SECONDS = 900.0
 
 

@@ -1,6 +1,6 @@
 """`python -m tests.bench.types`: each type of storage beside `rclone copyto` with the same server.
 
-Both read the same nginx over http and write to the same server, 8 parts of 8 MiB at once where the protocol
+Both read the same nginx over http and write to the same server, 8 parts of 5 MiB at once where the protocol
 has parts. They take turns; the table gives medians and their ratio. CPU is of the whole process, less what
 it takes for a file of 1 KB; MB/s is of the whole wall time, of the service from delivery to manifest.
 """

@@ -21,7 +21,7 @@ from tests.e2e.deployment import Deployment
 
 __all__ = ["LEASE_S", "PART", "Common", "Misdated", "Pair", "ledger", "pair"]
 
-PART = 8 * 1024 * 1024
+PART = 5 * 1024 * 1024
 LEASE_S = 3
 TABLES = {
     "artifacts": "SELECT * FROM artifacts ORDER BY id",

@@ -19,7 +19,7 @@ from tests.doubles.source import FaultySource, threaded
 from tests.e2e.deployment import Deployment
 
 MIB = 1024 * 1024
-PART = 8 * MIB
+PART = 5 * MIB
 PARTS = 24
 POOL = 8
 FAULTS = ("delivery_broke_off", "try_broke_off", "task_broke_off", "duty_broke_off", "lease_lost")

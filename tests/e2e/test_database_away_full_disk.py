@@ -14,7 +14,7 @@ from tests.doubles.source import FaultySource, threaded
 from tests.e2e.deployment import Deployment
 
 MIB = 1024 * 1024
-PART = 8 * MIB
+PART = 5 * MIB
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.doubles.sender import Sender
 from tests.doubles.source import FaultySource, threaded
 from tests.e2e.deployment import Deployment
 
-PART = 8 * 1024 * 1024
+PART = 5 * 1024 * 1024
 SIZE = PART + 12_345
 FILES = 6
 

@@ -8,7 +8,7 @@ from tests.doubles.servers import SeaweedFS
 from tests.e2e.at_provider import assert_nothing_leaks, at, local, manifests, subscribe, taken
 
 MIB = 1024 * 1024
-PART = 8 * MIB
+PART = 5 * MIB
 IN_FLIGHT = 2
 SLACK = 4 * MIB
 """What lay in the sockets when a connection ended."""

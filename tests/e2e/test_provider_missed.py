@@ -15,7 +15,7 @@ from tests.e2e.at_provider import taken
 from tests.e2e.deployment import Deployment
 
 MIB = 1024 * 1024
-PART = 8 * MIB
+PART = 5 * MIB
 SECRETS = ("dyte-api-key", "cloudflare-api-token", "X-Signature")
 
 

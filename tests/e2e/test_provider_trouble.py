@@ -10,7 +10,7 @@ from tests.e2e.at_provider import answers, assert_nothing_leaks, at, local, subs
 from tests.e2e.deployment import Deployment
 
 MIB = 1024 * 1024
-PART = 8 * MIB
+PART = 5 * MIB
 LEASE_S = 3
 
 

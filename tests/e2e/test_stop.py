@@ -11,7 +11,7 @@ from tests.doubles.source import FaultySource, threaded
 from tests.e2e.deployment import Deployment
 
 MIB = 1024 * 1024
-PART = 8 * MIB
+PART = 5 * MIB
 
 
 def test_sigterm_finishes_the_parts_in_flight_and_exits_0(tmp_path: Path, sender: Sender) -> None:

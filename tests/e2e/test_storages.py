@@ -21,7 +21,7 @@ from tests.doubles.store_proxy import FaultyStore
 from tests.e2e.deployment import Deployment
 
 MIB = 1024 * 1024
-PART = 8 * MIB
+PART = 5 * MIB
 SIZE = 3 * PART + 12_345
 
 

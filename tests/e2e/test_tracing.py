@@ -102,7 +102,7 @@ def test_one_trace_from_the_delivery_to_the_manifest_over_two_processes(
         "archiver-workers"
     }
     assert spans["delivery"].links == (SENDERS,)
-    assert spans["transfer"].facts["dyte_archiver.parts"] == 3
+    assert spans["transfer"].facts["dyte_archiver.parts"] == 4
     assert not any(span.is_failed for span in collector.spans)
     order = [spans[name] for name in ("verify", "commit", "open source", "complete", "write manifest")]
     assert all(a.began_at <= b.began_at for a, b in pairwise(order))

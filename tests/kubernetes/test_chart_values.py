@@ -84,7 +84,7 @@ def test_a_value_reaches_the_service_as_it_was_meant(
         ({"workrs": {}}, "workrs"),
         ({"settings": {"reconcile_minute": 5}}, "reconcile_minute"),
         ({"settings": {"reconcile_minutes": -1}}, "/settings/reconcile_minutes"),
-        ({"settings": {"part_size_mib": 7}}, "/settings/part_size_mib"),
+        ({"settings": {"part_size_mib": 4}}, "/settings/part_size_mib"),
         ({"settings": {"parts_in_flight": 1.5}}, "/settings/parts_in_flight"),
         ({"settings": {"archived_keep_days": 7}}, "/settings/archived_keep_days"),
         ({"settings": {"deliveries_keep_days": 0}}, "/settings/deliveries_keep_days"),
