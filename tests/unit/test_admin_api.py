@@ -1,6 +1,7 @@
 """The API shows what is in the ledger and takes orders, and says of every fault where it lies."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from functools import partial
@@ -12,10 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 from service.admin import Admin
+from service.admin.openapi import document
+from service.choices import Order
 from service.ledger import Database
 from service.model import Kind, State
 from service.telemetry import Metrics
 from tests.contract.ledgers import HERE, LATER, Ledger, archive, expire, news, opened
+from tests.test_house import ROOT
 from tests.unit.public_port import Stage
 
 TOKEN = "s3cret-of-the-admin-port"
@@ -302,3 +306,13 @@ def test_every_state_of_a_file_is_a_standing_of_its_recording() -> None:
     from service.choices import Standing
 
     assert {state.value for state in State} <= {standing.value for standing in Standing}
+
+
+def test_the_readme_names_every_path_parameter_and_order() -> None:
+    section = (ROOT / "README.md").read_text("utf-8").partition("### The API")[2].partition("\n### ")[0]
+    described = document()["paths"]
+    told = dict(re.findall(r"^\| `([A-Z]+ /api/[^`]*)` \| (.*) \|$", section, re.MULTILINE))
+    assert set(told) == {f"{method.upper()} /api{path}" for path in described for method in described[path]}
+    parameters = {each["name"] for each in described["/recordings"]["get"]["parameters"]}
+    assert set(re.findall(r"`(\w+)`", told["GET /api/recordings"])) == parameters
+    assert set(re.findall(r"\b\w+\b", told["POST /api/orders"])) >= set(Order)
