@@ -10,6 +10,7 @@ from typing import NoReturn
 from tests.bench.certs import make_certificates
 from tests.bench.contestants import Aioboto3Upload, Contestant, CurlAws, RcloneCopy, RcloneCopyUrl
 from tests.bench.deliveries import Signer
+from tests.bench.idle import measure_idle
 from tests.bench.latency import measure_latency
 from tests.bench.memory import measure_memory
 from tests.bench.options import Options, read_options
@@ -78,6 +79,8 @@ def _measure(
         )
     if "latency" in options.only:
         findings.latency.extend(measure_latency(deployment, track.storage, routes[0], samples[0]))
+    if "idle" in options.only:
+        findings.idle.extend(measure_idle(deployment, routes[0]))
 
 
 def _routes(options: Options, source: Source, storage: Storage) -> list[Route]:

@@ -74,6 +74,11 @@ def peak_mib(pid: int) -> float:
     return sum(_status_kib(member, "VmHWM") for member in _tree(pid)) / 1024
 
 
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process and its living descendants, now."""
+    return sum(_status_kib(member, "VmRSS") for member in _tree(pid)) / 1024
+
+
 class Highest:
     """Takes a look now and then, in a thread, while the block runs; `most` is the greatest that it saw."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONTESTANTS = ("rclone-copyurl", "rclone-copy", "curl-aws", "aioboto3", "dyte-archiver")
-SCENARIOS = ("memory", "latency")
+SCENARIOS = ("memory", "latency", "idle")
 ROUTES = {"plain": "http to http", "tls": "https to https", "held": "a source held to a rate, http to http"}
 
 

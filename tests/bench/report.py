@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from statistics import median
 
+from tests.bench.idle import Idleness
 from tests.bench.latency import Answers
 from tests.bench.memory import Occupancy
 from tests.bench.programs import find_program, quiet_environment
@@ -27,10 +28,11 @@ class Findings:
     runs: list[Run] = field(default_factory=list)
     memory: list[Occupancy] = field(default_factory=list)
     latency: list[Answers] = field(default_factory=list)
+    idle: list[Idleness] = field(default_factory=list)
 
 
 def tables(findings: Findings) -> str:
-    """Markdown: a table for each route and sample, then memory, then latency, whatever there is of them."""
+    """Markdown: a table for each route and sample, then the scenarios, whatever there is of them."""
     found = []
     for (route, label), group in groupby(findings.runs, key=lambda run: (run.route, run.sample)):
         if label != TINY:
@@ -40,6 +42,8 @@ def tables(findings: Findings) -> str:
         found.append(_memory_table(findings.memory))
     if findings.latency:
         found.append(_latency_table(findings.latency))
+    if findings.idle:
+        found.append(_idle_table(findings.idle))
     return "".join(f"{table}\n\n" for table in found)
 
 
@@ -80,6 +84,14 @@ def _latency_table(answers: Sequence[Answers]) -> str:
         "GB moved",
     ]
     return "### Answers to deliveries\n\n" + _table(head, rows)
+
+
+def _idle_table(idle: Sequence[Idleness]) -> str:
+    rows = [
+        [each.role, *(f"{value:.2f}" for value in (each.ready_s, each.resident_mib, each.cpu_percent))]
+        for each in idle
+    ]
+    return "### Idle\n\n" + _table(["role", "ready after s", "resident MiB", "% of a core"], rows)
 
 
 def _race_table(route: str, label: str, runs: list[Run], same_route: list[Run]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.choices import Role
 from service.ledger import Database
 from service.settings import Settings
 from tests.bench.contestants import TIMEOUT_SECONDS, Job
@@ -33,6 +34,8 @@ class Service:
     process: subprocess.Popen[bytes]
     port: int
     ledger: Path
+    ready_s: float
+    """From its start on."""
 
     @property
     def webhook_url(self) -> str:
@@ -63,7 +66,12 @@ class Deployment:
     checksum: str
 
     def running(
-        self, *, endpoint_url: str, bucket: str, at_once: int = DEFAULT_AT_ONCE
+        self,
+        *,
+        endpoint_url: str,
+        bucket: str,
+        at_once: int = DEFAULT_AT_ONCE,
+        role: Role = Role.ALL,
     ) -> contextlib.AbstractContextManager[Service]:
         """`serve` with a bucket of SeaweedFS; `at_once` is how many files it moves at the same time."""
         storage = {
@@ -76,10 +84,12 @@ class Deployment:
             "endpoint_url": endpoint_url,
             "checksum": self.checksum,
         }
-        return self.serving(storage, at_once=at_once)
+        return self.serving(storage, at_once=at_once, role=role)
 
     @contextlib.contextmanager
-    def serving(self, storage: Mapping[str, object], *, at_once: int = DEFAULT_AT_ONCE) -> Iterator[Service]:
+    def serving(
+        self, storage: Mapping[str, object], *, at_once: int = DEFAULT_AT_ONCE, role: Role = Role.ALL
+    ) -> Iterator[Service]:
         """`serve` with an empty ledger, from its readiness to the end of the block.
 
         The ledger was made before, as a pod finds it at every start but its very first.
@@ -92,6 +102,7 @@ class Deployment:
             "ARCHIVER_WEBHOOK_PUBLIC_KEY": self.signer.public_pem,
             "ARCHIVER_SOURCE_HOSTS": "127.0.0.1,localhost",
             "ARCHIVER_ARTIFACTS_IN_FLIGHT": str(at_once),
+            "ARCHIVER_ROLE": role,
             "ARCHIVER_HOST": "127.0.0.1",
             "ARCHIVER_PORT": str(port),
             "ARCHIVER_ADMIN_PORT": str(admin_port),
@@ -102,9 +113,10 @@ class Deployment:
         asyncio.run(_made(environment["ARCHIVER_DATABASE_URL"]))
         log = home / "service.log"
         command = [sys.executable, "-m", "service", "serve"]
+        started = time.perf_counter()
         with running(command, log=log, environment=environment) as process:
             wait_for_answer(process, f"http://127.0.0.1:{admin_port}/readyz", log=log)
-            yield Service(process, port, home / "archiver.db")
+            yield Service(process, port, home / "archiver.db", time.perf_counter() - started)
 
 
 @dataclass(frozen=True)
