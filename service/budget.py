@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import mmap
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
@@ -23,7 +24,7 @@ class Budget:
         self.used_bytes = 0
         self.in_flight = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._spare: list[bytearray] = []
+        self._spare: list[mmap.mmap] = []
 
     @contextlib.asynccontextmanager
     async def buffer(self, size: int) -> AsyncIterator[memoryview]:
@@ -36,7 +37,7 @@ class Budget:
             memory = self._find(size)
             # On an error the memory is not used again: a dying connection may still be sending from it.
             yield memoryview(memory)[:size]
-            if size >= _WORTH_KEEPING:
+            if isinstance(memory, mmap.mmap):
                 self._spare.append(memory)
         finally:
             self.in_flight -= 1
@@ -71,14 +72,27 @@ class Budget:
                 self.used_bytes += size
                 turn.set_result(None)
 
-    def _find(self, size: int) -> bytearray:
+    def _find(self, size: int) -> bytearray | mmap.mmap:
         for index, memory in enumerate(self._spare):
             if len(memory) == size:
                 return self._spare.pop(index)
         # None fits, and those that lie idle must not add to what may be in use.
         if self.used_bytes + sum(len(memory) for memory in self._spare) > self.limit_bytes:
             self._spare.clear()
-        return bytearray(size)
+        return bytearray(size) if size < _WORTH_KEEPING else _mapped(size)
+
+
+def _mapped(size: int) -> mmap.mmap:
+    """New memory that is cleared by the kernel, as it is filled.
+
+    A ``bytearray`` is cleared at once, and eight of them before the source is asked for the first part. In
+    pages of 2 MiB, where the system has them, that costs a quarter.
+    """
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
 
 
 class Gate:
