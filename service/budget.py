@@ -83,16 +83,11 @@ class Budget:
 
 
 def _mapped(size: int) -> mmap.mmap:
-    """New memory that is cleared by the kernel, as it is filled.
+    """New memory that the kernel clears as it is filled.
 
-    A ``bytearray`` is cleared at once, and eight of them before the source is asked for the first part. In
-    pages of 2 MiB, where the system has them, that costs a quarter.
+    A ``bytearray`` is cleared at once, and eight of them before the source is asked for the first part.
     """
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class Gate:
