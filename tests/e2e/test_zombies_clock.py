@@ -44,7 +44,9 @@ def test_in_a_folder_a_wrong_clock_changes_neither_leases_nor_what_is_written(
         assert ledger(postgres_url, "artifacts")[0]["epoch"] == 1
         zombie.signal(signal.SIGSTOP)
         source["slow.mp4"].recover()
-        other.wait_until((archive / "slow.mp4.json").exists)
+        # To the end: it is stopped below.
+        other.wait_until(lambda: ledger(postgres_url, "artifacts")[0]["state"] == "archived")
+        assert (archive / "slow.mp4.json").exists()
         zombie.signal(signal.SIGCONT)
         zombie.wait_until(lambda: bool(zombie.lines("lease_lost")))
         content = source["slow.mp4"].content.read()
