@@ -149,7 +149,7 @@ async def _serving(apps: Sequence[tuple[socket.socket, ASGIApp]]) -> AsyncIterat
         yield
     finally:
         for server in servers:
-            server.should_exit = True
+            server.end()
         await asyncio.gather(*serving)
 
 

@@ -64,7 +64,7 @@ async def served(url: str) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/api"
     finally:
-        server.should_exit = True
+        server.end()
         await serving
         await database.close()
 

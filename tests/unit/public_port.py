@@ -159,7 +159,7 @@ class Stage:
         try:
             yield self
         finally:
-            server.should_exit = True
+            server.end()
             await running
 
     @contextlib.asynccontextmanager

@@ -164,7 +164,7 @@ async def test_nothing_is_asked_of_the_ledger_while_nobody_listens(full: Ledger)
             before = len(asked)
             await asyncio.sleep(1.3)
             assert len(asked) == before
-    server.should_exit = True
+    server.end()
     await running
 
 
@@ -203,7 +203,7 @@ async def test_streams_end_as_soon_as_the_service_drains_and_hold_no_server_up(f
             await other.to_its_end()
         async with http.get("/live?scene=overview") as response:
             assert response.status == 503
-    server.should_exit = True
+    server.end()
     async with asyncio.timeout(PATIENCE_S):
         await running
 

@@ -200,7 +200,7 @@ async def test_a_sender_that_does_not_take_its_answers_is_cut_off(monkeypatch: p
             await asyncio.sleep(0.01)
         assert bool(server.server_state.connections) is are_there
     done.set()
-    server.should_exit = True
+    server.end()
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
@@ -236,7 +236,7 @@ async def test_a_server_that_stops_lets_the_answer_under_way_go_out() -> None:
     reader, writer = await asyncio.open_connection(*address)
     writer.write(HEALTH)
     await began.wait()
-    server.should_exit = True
+    server.end()
     await asyncio.sleep(0.15)
     go_on.set()
     assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
