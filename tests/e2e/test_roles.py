@@ -44,8 +44,6 @@ def test_a_receiver_loads_nothing_that_moves_files(tmp_path: Path, sender: Sende
 
         assert "_awscrt" in libraries(worker.pid)
         assert "_awscrt" not in libraries(receiver.pid)
-        light, whole = (psutil.Process(each.pid).memory_info().rss for each in (receiver, worker))
-        assert light < whole - 8 * MIB
         assert receiver.stop() == 0
         assert worker.stop() == 0
 
