@@ -7,7 +7,13 @@ from pathlib import Path
 
 CONTESTANTS = ("rclone-copyurl", "rclone-copy", "curl-aws", "aioboto3", "dyte-archiver")
 SCENARIOS = ("memory", "latency", "idle")
-ROUTES = {"plain": "http to http", "tls": "https to https", "held": "a source held to a rate, http to http"}
+ROUTES = {
+    "plain": "http to http",
+    "tls": "https to https",
+    "held": "a source held to a rate, http to http",
+    "far": "as held, and the source a round trip away",
+    "apart": "as far, and the storage a round trip away, too",
+}
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,7 @@ class Options:
     rounds: int
     routes: Sequence[str]
     held_mb_s: int
+    round_trip_ms: int
     only: Sequence[str]
     checksum: str
     at_once: Sequence[int]
@@ -41,7 +48,7 @@ def read_options(arguments: Sequence[str]) -> Options:
             action="append_const",
             const=route,
             default=argparse.SUPPRESS,
-            help=f"measure {ends}; none of these options: all three",
+            help=f"measure {ends}; none of these options: all",
         )
     parser.add_argument(
         "--both",
@@ -52,6 +59,9 @@ def read_options(arguments: Sequence[str]) -> Options:
         help="as --plain --tls",
     )
     parser.add_argument("--held-mb-s", type=int, default=40, help="megabytes a second of a held connection")
+    parser.add_argument(
+        "--round-trip-ms", type=int, default=50, help="how far away `--far` and `--apart` are"
+    )
     parser.add_argument("--only", type=_list, default=",".join(every), help="contestants and scenarios")
     parser.add_argument(
         "--checksum", choices=("crc64nvme", "none"), default="crc64nvme", help="the service's storage setting"

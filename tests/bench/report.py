@@ -13,6 +13,7 @@ from statistics import median
 
 from tests.bench.idle import Idleness
 from tests.bench.latency import Answers
+from tests.bench.markdown import spread, table
 from tests.bench.memory import Occupancy
 from tests.bench.programs import find_program, quiet_environment
 from tests.bench.race import Run
@@ -60,7 +61,7 @@ def _memory_table(occupancies: Sequence[Occupancy]) -> str:
         for o in occupancies
     ]
     title = "### Memory of the service (VmHWM)\n\n"
-    return title + _table(["recordings", "seen at once", "ready MiB", "peak MiB", "wall s"], rows)
+    return title + table(["recordings", "seen at once", "ready MiB", "peak MiB", "wall s"], rows)
 
 
 def _latency_table(answers: Sequence[Answers]) -> str:
@@ -83,7 +84,7 @@ def _latency_table(answers: Sequence[Answers]) -> str:
         "sender late p99 ms",
         "GB moved",
     ]
-    return "### Answers to deliveries\n\n" + _table(head, rows)
+    return "### Answers to deliveries\n\n" + table(head, rows)
 
 
 def _idle_table(idle: Sequence[Idleness]) -> str:
@@ -91,7 +92,7 @@ def _idle_table(idle: Sequence[Idleness]) -> str:
         [each.role, *(f"{value:.2f}" for value in (each.ready_s, each.resident_mib, each.cpu_percent))]
         for each in idle
     ]
-    return "### Idle\n\n" + _table(["role", "ready after s", "resident MiB", "% of a core"], rows)
+    return "### Idle\n\n" + table(["role", "ready after s", "resident MiB", "% of a core"], rows)
 
 
 def _race_table(route: str, label: str, runs: list[Run], same_route: list[Run]) -> str:
@@ -107,9 +108,9 @@ def _race_table(route: str, label: str, runs: list[Run], same_route: list[Run]) 
     rows = [
         [
             name,
-            *(_spread(wall[name], 2), _ratio(wall, name)),
-            *(_spread(cpu[name], 2), _ratio(cpu, name)),
-            *(_spread(memory[name], 0), _ratio(memory, name)),
+            *(spread(wall[name], 2), _ratio(wall, name)),
+            *(spread(cpu[name], 2), _ratio(cpu, name)),
+            *(spread(memory[name], 0), _ratio(memory, name)),
             *(f"{start[name]:.2f}", f"{gets[name]:.0f}"),
         ]
         for name in names
@@ -119,7 +120,7 @@ def _race_table(route: str, label: str, runs: list[Run], same_route: list[Run]) 
     title = (
         f"### {route}, {label}\n\nMedian of {rounds} (min to max). x: times `{REFERENCE}` of the same run. "
     )
-    return f"{title}CPU is without what starting costs, which has its own column.\n\n{_table(head, rows)}"
+    return f"{title}CPU is without what starting costs, which has its own column.\n\n{table(head, rows)}"
 
 
 def _start_cpu_s(name: str, runs: Iterable[Run]) -> float:
@@ -127,19 +128,10 @@ def _start_cpu_s(name: str, runs: Iterable[Run]) -> float:
     return median(tiny) if tiny else 0.0
 
 
-def _spread(values: list[float], digits: int) -> str:
-    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
 def _ratio(values: dict[str, list[float]], name: str) -> str:
     if REFERENCE not in values:
         return ""
     return f"{median(values[name]) / median(values[REFERENCE]):.2f}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _versions() -> dict[str, str]:

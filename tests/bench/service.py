@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.choices import Role
@@ -25,6 +25,7 @@ from tests.bench.storage import ACCESS_KEY, REGION, SECRET_KEY, Bucket, Storage
 _REPOSITORY = Path(__file__).parents[2]
 DEFAULT_AT_ONCE: int = Settings.model_fields["artifacts_in_flight"].default
 """How many files the service moves at once if it is told nothing."""
+_DEFAULTS: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Service:
     process: subprocess.Popen[bytes]
     port: int
     ledger: Path
+    """The SQLite file, unless another database was given."""
     ready_s: float
     """From its start on."""
 
@@ -72,6 +74,8 @@ class Deployment:
         bucket: str,
         at_once: int = DEFAULT_AT_ONCE,
         role: Role = Role.ALL,
+        database_url: str | None = None,
+        settings: Mapping[str, object] = _DEFAULTS,
     ) -> contextlib.AbstractContextManager[Service]:
         """`serve` with a bucket of SeaweedFS; `at_once` is how many files it moves at the same time."""
         storage = {
@@ -84,20 +88,27 @@ class Deployment:
             "endpoint_url": endpoint_url,
             "checksum": self.checksum,
         }
-        return self.serving(storage, at_once=at_once, role=role)
+        return self.serving(storage, at_once=at_once, role=role, database_url=database_url, settings=settings)
 
     @contextlib.contextmanager
     def serving(
-        self, storage: Mapping[str, object], *, at_once: int = DEFAULT_AT_ONCE, role: Role = Role.ALL
+        self,
+        storage: Mapping[str, object],
+        *,
+        at_once: int = DEFAULT_AT_ONCE,
+        role: Role = Role.ALL,
+        database_url: str | None = None,
+        settings: Mapping[str, object] = _DEFAULTS,
     ) -> Iterator[Service]:
-        """`serve` with an empty ledger, from its readiness to the end of the block.
+        """`serve`, from its readiness to the end of the block, with an empty SQLite file if given no other.
 
-        The ledger was made before, as a pod finds it at every start but its very first.
+        The ledger was made before, as a pod finds it at every start but its very first. `settings` by their
+        names in lower case, without the prefix.
         """
         port, admin_port = free_ports(2)
         home = Path(tempfile.mkdtemp(prefix="service-", dir=self.scratch))
         environment = quiet_environment() | {
-            "ARCHIVER_DATABASE_URL": f"sqlite:///{home / 'archiver.db'}",
+            "ARCHIVER_DATABASE_URL": database_url or f"sqlite:///{home / 'archiver.db'}",
             "ARCHIVER_STORAGE_CONFIG": json.dumps(storage),
             "ARCHIVER_WEBHOOK_PUBLIC_KEY": self.signer.public_pem,
             "ARCHIVER_SOURCE_HOSTS": "127.0.0.1,localhost",
@@ -109,6 +120,7 @@ class Deployment:
             "SSL_CERT_FILE": str(self.authority),
             "AWS_CA_BUNDLE": str(self.authority),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")])),
+            **{f"ARCHIVER_{name.upper()}": str(value) for name, value in settings.items()},
         }
         asyncio.run(_made(environment["ARCHIVER_DATABASE_URL"]))
         log = home / "service.log"
@@ -129,13 +141,16 @@ class DyteArchiver:
     deployment: Deployment
     storage: Storage
     name: str = "dyte-archiver"
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     def run(self, job: Job) -> Cost:
         """See the class."""
         delivery = self.deployment.signer.uploaded(
             file_name=job.sample.name, link=job.link, size_bytes=job.sample.size_bytes
         )
-        with self.deployment.running(endpoint_url=job.endpoint_url, bucket=job.bucket) as service:
+        with self.deployment.running(
+            endpoint_url=job.endpoint_url, bucket=job.bucket, settings=self.settings
+        ) as service:
             pid = service.process.pid
             cpu_before, started = cpu_seconds(pid), time.perf_counter()
             service.deliver(delivery)
