@@ -64,7 +64,7 @@ class RcloneCopyUrl:
             job.link,
             f"bench:{job.bucket}/{job.sample.name}",
         ]
-        return _measure(job, command, _rclone_environment(job))
+        return _measure(job, command, rclone_environment(job))
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class RcloneCopy:
         streams = [f"--multi-thread-streams={PARTS_IN_FLIGHT}", f"--multi-thread-cutoff={PART_SIZE_MIB}Mi"]
         places = [f"source:{job.sample.name}", f"bench:{job.bucket}"]
         return _measure(
-            job, [find_program("rclone"), "copy", *streams, *_RCLONE_S3, *places], _rclone_environment(job)
+            job, [find_program("rclone"), "copy", *streams, *_RCLONE_S3, *places], rclone_environment(job)
         )
 
 
@@ -133,7 +133,7 @@ def _measure(job: Job, command: list[str], environment: dict[str, str]) -> Cost:
     return measure_command(command, environment=environment, log=log, timeout_s=TIMEOUT_SECONDS)
 
 
-def _rclone_environment(job: Job) -> dict[str, str]:
+def rclone_environment(job: Job) -> dict[str, str]:
     """Both remotes by environment; no file of the caller's is read. Go programs trust SSL_CERT_FILE."""
     return quiet_environment() | {
         "RCLONE_CONFIG": os.devnull,

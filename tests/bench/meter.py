@@ -79,6 +79,11 @@ def resident_mib(pid: int) -> float:
     return sum(_status_kib(member, "VmRSS") for member in _tree(pid)) / 1024
 
 
+def anonymous_mib(pid: int) -> float:
+    """Of the resident memory what no file backs: what the kernel cannot drop."""
+    return sum(_status_kib(member, "RssAnon") for member in _tree(pid)) / 1024
+
+
 class Highest:
     """Takes a look now and then, in a thread, while the block runs; `most` is the greatest that it saw."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONTESTANTS = ("rclone-copyurl", "rclone-copy", "curl-aws", "aioboto3", "dyte-archiver")
-SCENARIOS = ("memory", "latency", "idle")
+SCENARIOS = ("floor", "memory", "latency", "idle", "small", "pods", "sweep")
 ROUTES = {
     "plain": "http to http",
     "tls": "https to https",
@@ -28,6 +28,7 @@ class Options:
     only: Sequence[str]
     checksum: str
     at_once: Sequence[int]
+    huge: str | None
     json: Path | None
 
 
@@ -72,6 +73,7 @@ def read_options(arguments: Sequence[str]) -> Options:
         default="1,4",
         help="`memory`: how many of the smallest sample move at once",
     )
+    parser.add_argument("--huge", help="`memory`: also one file of zeros of this size, such as 7200MB")
     parser.add_argument("--json", type=Path, help="write every single measure to this file")
     given = vars(parser.parse_args(arguments))
     if unknown := set(given["only"]) - set(every):

@@ -15,9 +15,12 @@ from tests.bench.idle import Idleness
 from tests.bench.latency import Answers
 from tests.bench.markdown import spread, table
 from tests.bench.memory import Occupancy
+from tests.bench.pods import Fleet, pods_table
 from tests.bench.programs import find_program, quiet_environment
 from tests.bench.race import Run
 from tests.bench.samples import TINY
+from tests.bench.small import Handful, small_table
+from tests.bench.sweep import Setting, sweep_tables
 
 REFERENCE = "rclone-copy"
 
@@ -30,6 +33,9 @@ class Findings:
     memory: list[Occupancy] = field(default_factory=list)
     latency: list[Answers] = field(default_factory=list)
     idle: list[Idleness] = field(default_factory=list)
+    small: list[Handful] = field(default_factory=list)
+    pods: list[Fleet] = field(default_factory=list)
+    sweep: list[Setting] = field(default_factory=list)
 
 
 def tables(findings: Findings) -> str:
@@ -45,6 +51,12 @@ def tables(findings: Findings) -> str:
         found.append(_latency_table(findings.latency))
     if findings.idle:
         found.append(_idle_table(findings.idle))
+    if findings.small:
+        found.append(small_table(findings.small))
+    if findings.pods:
+        found.append(pods_table(findings.pods))
+    if findings.sweep:
+        found.append(sweep_tables(findings.sweep))
     return "".join(f"{table}\n\n" for table in found)
 
 
@@ -89,10 +101,18 @@ def _latency_table(answers: Sequence[Answers]) -> str:
 
 def _idle_table(idle: Sequence[Idleness]) -> str:
     rows = [
-        [each.role, *(f"{value:.2f}" for value in (each.ready_s, each.resident_mib, each.cpu_percent))]
+        [
+            each.role,
+            *(
+                f"{value:.2f}"
+                for value in (each.ready_s, each.resident_mib, each.anonymous_mib, each.cpu_percent)
+            ),
+        ]
         for each in idle
     ]
-    return "### Idle\n\n" + table(["role", "ready after s", "resident MiB", "% of a core"], rows)
+    return "### Idle\n\n" + table(
+        ["role", "ready after s", "resident MiB", "of it anonymous", "% of a core"], rows
+    )
 
 
 def _race_table(route: str, label: str, runs: list[Run], same_route: list[Run]) -> str:

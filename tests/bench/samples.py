@@ -47,14 +47,22 @@ def make_sample(folder: Path, label: str) -> Sample:
     return Sample(name, label, size_bytes, digest.hexdigest())
 
 
-def work_folder(sizes_bytes: list[int], *, at_once: int = 1) -> Path:
+def make_sparse_sample(folder: Path, label: str) -> Sample:
+    """A file of zeros that takes no space, for what depends on length alone; nobody needs its SHA-256."""
+    name, size_bytes = f"sparse-{label.lower()}.mp4", parse_size(label)
+    with (folder / name).open("wb") as file:
+        file.truncate(size_bytes)
+    return Sample(name, label, size_bytes, "")
+
+
+def work_folder(sizes_bytes: list[int], *, at_once: int = 1, sparse_bytes: int = 0) -> Path:
     """A new temporary folder: in memory (/dev/shm) if all that a run holds at once fits there with room left.
 
     Memory, because a shared disk's bad moments would be charged to whoever runs then. Needed at once: the
     samples, the objects of one run, and as much again for the scenarios that move several recordings, or
-    `at_once` of the smallest.
+    `at_once` of the smallest; or the object of a sparse sample.
     """
-    objects = max(3 * max(sizes_bytes), at_once * min(sizes_bytes))
+    objects = max(3 * max(sizes_bytes), at_once * min(sizes_bytes), sparse_bytes)
     needed = sum(sizes_bytes) + objects + _SPARE_BYTES
     fits = (
         _SHARED_MEMORY.is_dir() and min(shutil.disk_usage(_SHARED_MEMORY).free, _available_bytes()) > needed
