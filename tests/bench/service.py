@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +66,8 @@ class Deployment:
     authority: Path
     scratch: Path
     checksum: str
+    under: Sequence[str] = ()
+    """A command that runs another one, and that one's process is it, such as valgrind."""
 
     def running(
         self,
@@ -124,10 +126,10 @@ class Deployment:
         }
         asyncio.run(_made(environment["ARCHIVER_DATABASE_URL"]))
         log = home / "service.log"
-        command = [sys.executable, "-m", "service", "serve"]
+        command = [*self.under, sys.executable, "-m", "service", "serve"]
         started = time.perf_counter()
         with running(command, log=log, environment=environment) as process:
-            wait_for_answer(process, f"http://127.0.0.1:{admin_port}/readyz", log=log)
+            wait_for_answer(process, f"http://127.0.0.1:{admin_port}/readyz", log=log, seconds=180)
             yield Service(process, port, home / "archiver.db", time.perf_counter() - started)
 
 
