@@ -15,6 +15,7 @@ from tests.bench.deliveries import Signer
 from tests.bench.far import far_away
 from tests.bench.floor import measure_floor
 from tests.bench.idle import measure_idle
+from tests.bench.instructions import count_instructions
 from tests.bench.latency import measure_latency
 from tests.bench.memory import measure_memory
 from tests.bench.options import Options, read_options
@@ -36,12 +37,12 @@ OVER_DISTANCE = ("rclone-copyurl", "rclone-copy", "dyte-archiver")
 """Who races over a distance: one stream and ranges of the same program, and the service."""
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Everything that is started is ended, and the work folder removed, however the run ends.
 
     What was found until then is reported, too: hours of measuring are not thrown away.
     """
-    options = read_options(sys.argv[1:])
+    options = read_options(arguments)
     signal.signal(signal.SIGTERM, _end)
     folder = work_folder(
         [parse_size(label) for label in options.sizes],
@@ -135,6 +136,8 @@ class _Bench:
             findings.latency.extend(measure_latency(deployment, storage, route, smallest))
         if "idle" in asked:
             findings.idle.extend(measure_idle(deployment, route))
+        if "instructions" in asked:
+            findings.instructions.append(count_instructions(deployment, storage, route, smallest))
         if "small" in asked:
             findings.small.extend(measure_small(deployment, storage, route, self.folder, rounds=rounds))
         if "pods" in asked:
@@ -184,4 +187,4 @@ def _size_bytes(sample: Sample) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONTESTANTS = ("rclone-copyurl", "rclone-copy", "curl-aws", "aioboto3", "dyte-archiver")
-SCENARIOS = ("floor", "memory", "latency", "idle", "small", "pods", "sweep")
+SCENARIOS = ("floor", "memory", "latency", "idle", "instructions", "small", "pods", "sweep")
 ROUTES = {
     "plain": "http to http",
     "tls": "https to https",

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.idle import Idleness
+from tests.bench.instructions import Instructions
 from tests.bench.latency import Answers
 from tests.bench.markdown import spread, table
 from tests.bench.memory import Occupancy
@@ -33,6 +34,7 @@ class Findings:
     memory: list[Occupancy] = field(default_factory=list)
     latency: list[Answers] = field(default_factory=list)
     idle: list[Idleness] = field(default_factory=list)
+    instructions: list[Instructions] = field(default_factory=list)
     small: list[Handful] = field(default_factory=list)
     pods: list[Fleet] = field(default_factory=list)
     sweep: list[Setting] = field(default_factory=list)
@@ -51,6 +53,8 @@ def tables(findings: Findings) -> str:
         found.append(_latency_table(findings.latency))
     if findings.idle:
         found.append(_idle_table(findings.idle))
+    if findings.instructions:
+        found.append(_instructions_table(findings.instructions))
     if findings.small:
         found.append(small_table(findings.small))
     if findings.pods:
@@ -113,6 +117,11 @@ def _idle_table(idle: Sequence[Idleness]) -> str:
     return "### Idle\n\n" + table(
         ["role", "ready after s", "resident MiB", "of it anonymous", "% of a core"], rows
     )
+
+
+def _instructions_table(counted: Sequence[Instructions]) -> str:
+    rows = [[f"{each.route}, {each.sample}", f"{each.a_byte:.2f}"] for each in counted]
+    return "### Instructions (valgrind)\n\n" + table(["transfer", "a byte"], rows)
 
 
 def _race_table(route: str, label: str, runs: list[Run], same_route: list[Run]) -> str:

@@ -273,7 +273,7 @@ async def test_what_is_not_an_ssh_server_is_unavailable(
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with opened(double.storage_config("", port=port), login_s=0.3) as storage:
+        async with opened(double.storage_config("", port=port), login_s=2) as storage:
             with pytest.raises(StorageUnavailable, match=expected) as unavailable:
                 await storage.stat("nothing")
     assert isinstance(unavailable.value, StorageThrottled) == (expected == "too many connections")
@@ -572,8 +572,8 @@ async def test_a_full_disk_is_told_from_another_failure(double: SftpServerDouble
 async def test_a_server_that_answers_nothing_is_left_and_asked_anew(
     double: SftpServerDouble, place: Place
 ) -> None:
-    async with opened(place.config, silence_s=0.2, login_s=0.5) as storage:
-        upload = await FILE.begin(storage)
+    async with opened(place.config, silence_s=1, login_s=2) as storage:
+        upload = await settled(FILE.begin, storage)
         double.is_silent = True
         for call in (
             FILE.send(storage, upload, 1),
@@ -581,38 +581,38 @@ async def test_a_server_that_answers_nothing_is_left_and_asked_anew(
             read(storage, FILE.key),
             FILE.put(storage),
         ):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 with pytest.raises(StorageUnavailable):
                     await call
         double.is_silent = False
         before = double.connections_ever
-        parts = await FILE.send_all(storage, upload)
+        parts = await settled(FILE.send_all, storage, upload)
         assert double.connections_ever > before
-        await complete(storage, upload, parts)
-        assert await read(storage, FILE.key) == FILE.body
+        await settled(complete, storage, upload, parts)
+        assert await settled(read, storage, FILE.key) == FILE.body
 
 
 async def test_a_real_server_that_stands_still_is_unavailable() -> None:
     with OpenSSH() as server:
-        async with opened(server.storage_config(""), silence_s=0.3, login_s=0.5) as storage:
-            upload = await FILE.begin(storage)
+        async with opened(server.storage_config(""), silence_s=1, login_s=2) as storage:
+            upload = await settled(FILE.begin, storage)
             with server.held():
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(20):
                     with pytest.raises(StorageUnavailable):
                         await FILE.send(storage, upload, 1)
                     with pytest.raises(StorageUnavailable):
                         await FILE.send(storage, upload, 1)
             parts = [await settled(FILE.send, storage, upload, number) for number in FILE.numbers]
-            await complete(storage, upload, parts)
-            assert await read(storage, FILE.key) == FILE.body
+            await settled(complete, storage, upload, parts)
+            assert await settled(read, storage, FILE.key) == FILE.body
 
 
 async def test_a_server_that_is_not_asked_anything_may_be_silent(
     double: SftpServerDouble, place: Place
 ) -> None:
-    async with opened(place.config, silence_s=0.05) as storage:
+    async with opened(place.config, silence_s=1) as storage:
         await storage.stat("nothing")
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.5)
         await storage.stat("nothing")
     assert double.connections_ever == 1
 
@@ -620,11 +620,11 @@ async def test_a_server_that_is_not_asked_anything_may_be_silent(
 async def test_a_connection_without_use_is_closed_and_one_in_use_is_not(
     double: SftpServerDouble, place: Place
 ) -> None:
-    async with opened(place.config, idle_s=0.05) as storage:
+    async with opened(place.config, idle_s=1) as storage:
         await FILE.put(storage)
         blocks = storage.read(FILE.key)
         begin = await anext(blocks)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.5)
         rest = [block async for block in blocks]
         assert b"".join([begin, *rest]) == FILE.body
         assert double.connections_ever == 1
