@@ -110,6 +110,11 @@ class Gate:
         """How many requests may run at once now."""
         return int(self._limit)
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether fewer run at once than may, since less was asked for."""
+        return self._limit < self._most
+
     @contextlib.asynccontextmanager
     async def request(self) -> AsyncIterator[float]:
         """A place for one request; gives the moment it began, for :meth:`narrow`."""

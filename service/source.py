@@ -174,6 +174,7 @@ class Opened:
         self._first: aiohttp.ClientResponse | None = response
         self._start = start
         self._gate = source.gate(link)
+        self._ahead: dict[tuple[int, int], asyncio.Task[aiohttp.ClientResponse]] = {}
         self.ranged = response.status == 206
         self.given_bytes = 0
         counted = response.status in (206, 416)
@@ -185,6 +186,15 @@ class Opened:
     def place(self) -> AbstractAsyncContextManager[object]:
         """A place for one :meth:`read_into`, among all that read from the same host."""
         return self._gate.request()
+
+    def ask_ahead(self, start: int, length: int) -> None:
+        """Ask for what :meth:`read_into` will read: its first bytes travel while something else is done.
+
+        Not of a host that has asked for fewer requests. Nothing is raised: a failure is the reading's.
+        """
+        if not self._gate.is_narrowed:
+            last = start + length - 1
+            self._ahead[start, last] = asyncio.create_task(self._asked(start, last))
 
     async def read_into(self, start: int, view: memoryview) -> None:
         """Fill ``view`` with the bytes from ``start`` on; a dropped connection goes on at its byte.
@@ -251,15 +261,26 @@ class Opened:
         if self._first is not None:
             self._first.close()
             self._first = None
+        for asked in self._ahead.values():
+            _drop(asked)
+        self._ahead.clear()
+
+    async def _asked(self, first: int, last: int) -> aiohttp.ClientResponse:
+        headers = {"Range": f"bytes={first}-{last}", **self.identity.conditions()}
+        return await self._source.get(self._link, headers)
 
     @contextlib.asynccontextmanager
     async def _range(self, first: int, last: int) -> AsyncIterator[aiohttp.ClientResponse]:
-        response = None
         if self._first is not None and self._start == first:
             response, self._first = self._first, None
-        if response is None:
-            headers = {"Range": f"bytes={first}-{last}", **self.identity.conditions()}
-            response = await self._source.get(self._link, headers)
+        elif (asked := self._ahead.pop((first, last), None)) is not None:
+            try:
+                response = await asked
+            except asyncio.CancelledError:
+                _drop(asked)
+                raise
+        else:
+            response = await self._asked(first, last)
         async with response:
             if response.status != 206:
                 raise SourceUnavailable("it no longer gives ranges")
@@ -269,6 +290,14 @@ class Opened:
             if given is None or given[0] != first or given[1] > last:
                 raise SourceUnavailable("it gives another range than it was asked for")
             yield response
+
+
+def _drop(asked: asyncio.Task[aiohttp.ClientResponse]) -> None:
+    """Close the answer, also one that comes in the same moment."""
+    asked.cancel()
+    asked.add_done_callback(
+        lambda done: None if done.cancelled() or done.exception() else done.result().close()
+    )
 
 
 async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

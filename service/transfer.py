@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from awscrt.checksums import combine_crc32c, combine_crc64nvme, crc32c, crc64nvme
@@ -111,12 +112,21 @@ class Transfer:
         """
         count = math.ceil(size / part_size)
         numbers = iter(range(1, count + 1))
+        asked: deque[int] = deque()  # the source has them on the way
 
         def lacking(number: int) -> list[Target]:
             return [target for target in targets if target.is_open and number not in target.done]
 
+        def following(numbers: Iterable[int]) -> int | None:
+            return next((number for number in numbers if lacking(number)), None)
+
+        def asked_first() -> Iterator[int]:
+            while asked:
+                yield asked.popleft()
+            yield from numbers
+
         async def step() -> bool:
-            if (number := next((number for number in numbers if lacking(number)), None)) is None:
+            if (number := following(asked_first())) is None:
                 return False
             start = (number - 1) * part_size
             async with contextlib.AsyncExitStack() as held:
@@ -128,6 +138,10 @@ class Transfer:
                         return False
                     view = memory[: size - start]
                     await opened.read_into(start, view)
+                # While this part is stored the next comes as far as it can without memory.
+                if not self.draining.is_set() and (ahead := following(numbers)) is not None:
+                    asked.append(ahead)
+                    opened.ask_ahead((ahead - 1) * part_size, min(part_size, size - (ahead - 1) * part_size))
                 await self._store(lacking(number), number, view)
             return True
 

@@ -30,11 +30,15 @@ _T = TypeVar("_T")
 
 
 class Reading:
-    """An opened source in memory; `reads` are the offsets that were asked for."""
+    """An opened source in memory.
+
+    `reads` are the offsets that were read, `asked` are those asked for ahead, and how much of each.
+    """
 
     def __init__(self, body: bytes, *, chunk: int = 7, hook: Hook | None = None) -> None:
         self.identity = Identity(len(body), None)
         self.reads: list[int] = []
+        self.asked: list[tuple[int, int]] = []
         self.given = 0
         self.closed = False
         self._body = body
@@ -44,6 +48,9 @@ class Reading:
     @contextlib.asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         yield
+
+    def ask_ahead(self, start: int, length: int) -> None:
+        self.asked.append((start, length))
 
     async def read_into(self, start: int, view: memoryview) -> None:
         self.reads.append(start)

@@ -122,6 +122,19 @@ async def test_parts_in_flight_are_kept_after_the_source_fails() -> None:
     rig.assert_idle()
 
 
+async def test_each_part_but_the_first_of_each_lane_is_asked_for_while_another_is_stored() -> None:
+    lanes = 3
+    rig = Rig(lanes=lanes)
+    reading = Reading(BODY)
+
+    await rig.ranges(reading)
+
+    rig.assert_whole(0)
+    starts = range(0, len(BODY), PART)
+    assert reading.asked == [(start, min(PART, len(BODY) - start)) for start in starts[lanes:]]
+    assert sorted(reading.reads) == list(starts)
+
+
 @WAYS
 async def test_draining_ends_after_the_parts_in_flight(way: str) -> None:
     async def drain(number: int) -> None:
