@@ -199,3 +199,16 @@ class Deployment:
         """The log's lines, or those of one event."""
         lines = [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
         return [line for line in lines if event in (None, line["event"])]
+
+
+def still(count: Callable[[], int], seconds: float = 3.0) -> Callable[[], bool]:
+    """Whether a count has been the same for so long, for :meth:`Deployment.wait_until`."""
+    last, since = count(), time.monotonic()
+
+    def is_still() -> bool:
+        nonlocal last, since
+        if (now := count()) != last:
+            last, since = now, time.monotonic()
+        return time.monotonic() - since > seconds
+
+    return is_still

@@ -16,7 +16,7 @@ from tests.doubles.content import Content
 from tests.doubles.sender import Sender
 from tests.doubles.servers import Postgres
 from tests.doubles.source import FaultySource, threaded
-from tests.e2e.deployment import Deployment
+from tests.e2e.deployment import Deployment, still
 
 MIB = 1024 * 1024
 PART = 5 * MIB
@@ -161,8 +161,7 @@ def test_whatever_befalls_the_database_deliveries_are_refused_at_once_and_the_fi
         for name, (begin, end) in troubles.items():
             with scene.away(begin, end):
                 if name == "killed":  # for so long that what is in flight has come, and cannot be noted
-                    scene.worker.wait_until(lambda: not source["one.mp4"].active)
-                    time.sleep(1)
+                    scene.worker.wait_until(still(lambda: source["one.mp4"].sent))
                 if name == "frozen":
                     cpu = psutil.Process(scene.receiver.pid).cpu_times()
                     time.sleep(2)

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from tests.doubles.content import Content
 from tests.doubles.sender import Sender
 from tests.doubles.source import FaultySource, threaded
-from tests.e2e.deployment import Deployment
+from tests.e2e.deployment import Deployment, still
 
 MIB = 1024 * 1024
 PART = 5 * MIB
@@ -65,8 +64,7 @@ def test_a_full_disk_is_told_and_waited_for(tmp_path: Path, small_disk: Path, se
         told = deployment.lines("delivery_not_taken")[-1]
         assert (told["level"], "disk is full" in told["error"]) == ("error", True)
         # Until what is in flight has come, and cannot be noted.
-        deployment.wait_until(lambda: not source["one.mp4"].active)
-        time.sleep(1)
+        deployment.wait_until(still(lambda: source["one.mp4"].sent))
         filler.unlink()
         deployment.wait_until(lambda: deployment.deliver(sender.status("again", "RECORDING")) == 200)
         source["one.mp4"].recover()

@@ -25,8 +25,9 @@ def deployment(sender: Sender, tmp_path_factory: pytest.TempPathFactory) -> Iter
     deployment = Deployment(tmp_path_factory.mktemp("port"), sender, admin_token=TOKEN)
     with deployment.running():
         yield deployment
-        # Whatever was sent: nothing went wrong by it.
-        assert [line for line in deployment.lines() if line["level"] in ("error", "critical")] == []
+        # Whatever was sent: nothing went wrong by it. A slow disk's 503 is none of it.
+        wrong = [line for line in deployment.lines() if line["level"] in ("error", "critical")]
+        assert [line for line in wrong if "nothing was committed within" not in line["error"]] == []
         assert deployment.stop() == 0
 
 
