@@ -46,6 +46,11 @@ class Budget:
             if not self.in_flight:
                 self._giving_back = asyncio.get_running_loop().call_later(self._keep_s, self._spare.clear)
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for memory."""
+        return bool(self._waiting)
+
     async def _take(self, size: int) -> None:
         if not self._waiting and self._fits(size):
             self.used_bytes += size

@@ -138,8 +138,10 @@ class Transfer:
                         return False
                     view = memory[: size - start]
                     await opened.read_into(start, view)
-                # While this part is stored the next comes as far as it can without memory.
-                if not self.draining.is_set() and (ahead := following(numbers)) is not None:
+                # While this part is stored the next comes as far as it can without memory; where memory is
+                # waited for, it would lie there long.
+                is_soon = not (self.draining.is_set() or self.budget.is_waited_for)
+                if is_soon and (ahead := following(numbers)) is not None:
                     asked.append(ahead)
                     opened.ask_ahead((ahead - 1) * part_size, min(part_size, size - (ahead - 1) * part_size))
                 await self._store(lacking(number), number, view)

@@ -135,6 +135,17 @@ async def test_each_part_but_the_first_of_each_lane_is_asked_for_while_another_i
     assert sorted(reading.reads) == list(starts)
 
 
+async def test_nothing_is_asked_for_ahead_where_memory_is_waited_for() -> None:
+    rig = Rig(lanes=3, budget=2 * PART)
+    reading = Reading(BODY)
+
+    await rig.ranges(reading)
+
+    rig.assert_whole(0)
+    # The last of them have all the memory that they need.
+    assert len(reading.asked) <= 2
+
+
 @WAYS
 async def test_draining_ends_after_the_parts_in_flight(way: str) -> None:
     async def drain(number: int) -> None:
