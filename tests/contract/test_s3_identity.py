@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from moto.sts.models import AssumedRole
 
+from service import __version__
 from service.errors import StorageRefused, StorageUnavailable
 from service.storage import Storage, open_storage, parse_storage_config
 from tests.contract.place_s3 import s3_place
@@ -26,16 +27,18 @@ SMALL = File(100, key="small.mp4")
 
 
 class Watched(FaultyStore):
-    """Notes with which key and which token each request is signed."""
+    """Notes of each request whose it says it is, and with which key and which token it is signed."""
 
     def __init__(self, upstream: str) -> None:
         super().__init__(upstream)
         self.keys: list[str] = []
         self.tokens: list[str] = []
+        self.agents: set[str] = set()
 
     async def _pass_on(self, head: Head, *rest: Any) -> bool:
         self.keys += re.findall("Credential=([^/]+)/", head["authorization"])
         self.tokens.append(head["x-amz-security-token"])
+        self.agents.add(head["user-agent"])
         return await super()._pass_on(head, *rest)
 
 
@@ -95,6 +98,7 @@ async def test_a_pod_whose_service_account_has_a_role_needs_no_keys(
     (key,) = set(s3.keys)
     assert key.startswith("ASIA")
     assert all(s3.tokens)
+    assert all(agent.startswith(f"dyte-archiver/{__version__} ") for agent in s3.agents)
 
 
 @pytest.mark.usefixtures("service_account")
