@@ -90,7 +90,7 @@ class Budget:
 def _mapped(size: int) -> mmap.mmap:
     """New memory that the kernel clears as it is filled.
 
-    A ``bytearray`` is cleared at once, and eight of them before the source is asked for the first part.
+    A ``bytearray`` is cleared at once, and several of them before the source is asked for the first part.
     """
     return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 

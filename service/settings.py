@@ -149,9 +149,9 @@ class Settings(BaseSettings):
         Role.ALL, description="`all`, `receiver` (deliveries only) or `worker` (archiving only)"
     )
     part_size_mib: int = Field(
-        5, ge=5, le=5120, description="The size of a part; larger for files that need it"
+        8, ge=5, le=5120, description="The size of a part; larger for files that need it"
     )
-    parts_in_flight: int = Field(8, ge=1, le=64, description="Parts moved at once for one file")
+    parts_in_flight: int = Field(5, ge=1, le=64, description="Parts moved at once for one file")
     artifacts_in_flight: int = Field(4, ge=1, le=256, description="Files moved at once by this process")
     memory_budget_mib: int = Field(
         40, ge=5, le=1_048_576, description="Memory for parts in flight, for the whole process"

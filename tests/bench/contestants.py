@@ -16,8 +16,8 @@ from tests.bench.programs import find_program, quiet_environment
 from tests.bench.samples import Sample
 from tests.bench.storage import ACCESS_KEY, REGION, SECRET_KEY
 
-PARTS_IN_FLIGHT = 8
-PART_SIZE_MIB = 5
+PART_SIZE_MIB = 8
+STREAMS = 8
 TIMEOUT_SECONDS = 900.0
 
 
@@ -79,7 +79,7 @@ class RcloneCopy:
 
     def run(self, job: Job) -> Cost:
         """See the class."""
-        streams = [f"--multi-thread-streams={PARTS_IN_FLIGHT}", f"--multi-thread-cutoff={PART_SIZE_MIB}Mi"]
+        streams = [f"--multi-thread-streams={STREAMS}", f"--multi-thread-cutoff={PART_SIZE_MIB}Mi"]
         places = [f"source:{job.sample.name}", f"bench:{job.bucket}"]
         return _measure(
             job, [find_program("rclone"), "copy", *streams, *_RCLONE_S3, *places], rclone_environment(job)
@@ -97,7 +97,7 @@ class CurlAws:
         config = job.scratch / "aws.config"
         config.write_text(
             f"[default]\ns3 =\n  multipart_chunksize = {PART_SIZE_MIB}MB\n"
-            f"  max_concurrent_requests = {PARTS_IN_FLIGHT}\n",
+            f"  max_concurrent_requests = {STREAMS}\n",
             "utf-8",
         )
         download = [find_program("curl"), "-sSf", job.link]
@@ -118,11 +118,11 @@ class Aioboto3Upload:
         """See the class and `aioboto3_upload`."""
         script = Path(__file__).with_name("aioboto3_upload.py")
         command = [sys.executable, str(script), job.link, job.endpoint_url, job.bucket, job.sample.name]
-        return _measure(job, [*command, str(PART_SIZE_MIB), str(PARTS_IN_FLIGHT)], _aws_environment(job))
+        return _measure(job, [*command, str(PART_SIZE_MIB), str(STREAMS)], _aws_environment(job))
 
 
 _RCLONE_S3 = (
-    f"--s3-upload-concurrency={PARTS_IN_FLIGHT}",
+    f"--s3-upload-concurrency={STREAMS}",
     f"--s3-chunk-size={PART_SIZE_MIB}Mi",
     "--s3-no-check-bucket",
 )

@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 from tests.bench.certs import make_certificates
-from tests.bench.contestants import PART_SIZE_MIB, PARTS_IN_FLIGHT, TIMEOUT_SECONDS
+from tests.bench.contestants import PART_SIZE_MIB, STREAMS, TIMEOUT_SECONDS
 from tests.bench.deliveries import Signer
 from tests.bench.meter import Cost, cpu_seconds, measure_command, peak_mib
 from tests.bench.programs import find_program, quiet_environment
@@ -135,7 +135,7 @@ class _Race:
             "RCLONE_CONFIG_SOURCE_URL": self.source_url,
             **{f"RCLONE_CONFIG_BENCH_{name}": value for name, value in self.place.remote.items()},
         }
-        streams = [f"--multi-thread-streams={PARTS_IN_FLIGHT}", f"--multi-thread-cutoff={PART_SIZE_MIB}Mi"]
+        streams = [f"--multi-thread-streams={STREAMS}", f"--multi-thread-cutoff={PART_SIZE_MIB}Mi"]
         target = f"bench:{self.place.root}/{time.time_ns()}.mp4"
         command = [
             find_program("rclone"),
@@ -168,7 +168,7 @@ def _s3(folder: Path) -> Iterator[Place]:
             "TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": storage.plain, "REGION": REGION,
             "ACCESS_KEY_ID": ACCESS_KEY, "SECRET_ACCESS_KEY": SECRET_KEY,
         }  # fmt: skip
-        flags = [f"--s3-upload-concurrency={PARTS_IN_FLIGHT}", f"--s3-chunk-size={PART_SIZE_MIB}Mi"]
+        flags = [f"--s3-upload-concurrency={STREAMS}", f"--s3-chunk-size={PART_SIZE_MIB}Mi"]
         yield Place("SeaweedFS", config, remote, "types", [*flags, "--s3-no-check-bucket"])
 
 
@@ -184,7 +184,7 @@ def _azure(_folder: Path, *, checksum: str = "md5") -> Iterator[Place]:
         remote = {
             "TYPE": "azureblob", "ACCOUNT": server.account, "KEY": server.key, "ENDPOINT": server.endpoint,
         }  # fmt: skip
-        flags = [f"--azureblob-upload-concurrency={PARTS_IN_FLIGHT}"]
+        flags = [f"--azureblob-upload-concurrency={STREAMS}"]
         flags.append(f"--azureblob-chunk-size={PART_SIZE_MIB}Mi")
         yield Place("Azurite", config, remote, container, flags)
 
