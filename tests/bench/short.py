@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bench.__main__ import main as measure
 
-_ARGUMENTS = ["--sizes", "60MB", "--rounds", "1", "--both", "--only"]
+_ARGUMENTS = ["--sizes", "40MB", "--rounds", "1", "--both", "--only"]
 _ARGUMENTS.append("rclone-copy,dyte-archiver,memory,instructions")
 PEAK_MIB = {"http to http": 165.0, "https to https": 180.0}
 """The most that the service may take for one recording, or for four at once."""

@@ -7,13 +7,14 @@ it takes for a file of 1 KB; MB/s is of the whole wall time, of the service from
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -53,9 +54,11 @@ def main() -> None:
     parser.add_argument("--size", default="300MB", help="the sample, such as 300MB or 3GB")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default=",".join(PLACES), help="types, comma-separated")
+    parser.add_argument("--json", type=Path, help="a file for every run")
     options = parser.parse_args()
     folder = work_folder([parse_size(options.size)])
-    rows = []
+    rows: list[str] = []
+    found: dict[str, dict[str, list[dict[str, float]]]] = {}
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for part in ("samples", "source", "scratch"):
@@ -69,12 +72,14 @@ def main() -> None:
         for name in options.only.split(","):
             with PLACES[name](folder) as place:
                 race = _Race(deployment, source.plain, place, folder / "scratch")
-                rows.append(
-                    f"| `{name}` ({place.server}) | {race.row(tiny, sample, rounds=options.rounds)} |"
-                )
+                row, found[name] = race.run(tiny, sample, rounds=options.rounds)
+                rows.append(f"| `{name}` ({place.server}) | {row} |")
                 sys.stderr.write(rows[-1] + "\n")
     head = "| type (server) | MB/s | rclone | ratio | CPU s/GB | rclone | ratio | peak MiB | rclone |"
     sys.stdout.write("\n".join([head, "|---" * 9 + "|", *rows]) + "\n")
+    if options.json is not None:
+        every = {"size_bytes": sample.size_bytes, "runs": found}
+        options.json.write_text(json.dumps(every, indent=1) + "\n", "utf-8")
 
 
 @dataclass(frozen=True)
@@ -84,30 +89,31 @@ class _Race:
     place: Place
     scratch: Path
 
-    def row(self, tiny: Sample, sample: Sample, *, rounds: int) -> str:
-        """The table's cells: medians of both, and the service's in relation to rclone's."""
-        contestants: list[Callable[[Sample], Cost]] = [self._service, self._rclone]
-        start = {run: median(run(tiny).cpu_s for _ in range(3)) for run in contestants}
-        costs: dict[Callable[[Sample], Cost], list[Cost]] = {run: [] for run in contestants}
+    def run(
+        self, tiny: Sample, sample: Sample, *, rounds: int
+    ) -> tuple[str, dict[str, list[dict[str, float]]]]:
+        """The table's cells: medians of both, and the service's in relation to rclone's; and every run.
+
+        CPU seconds are given without those of a start.
+        """
+        contestants = {"dyte-archiver": self._service, "rclone copyto": self._rclone}
+        start = {name: median(run(tiny).cpu_s for _ in range(3)) for name, run in contestants.items()}
+        runs: dict[str, list[Cost]] = {name: [] for name in contestants}
         for number in range(rounds):
-            order = list(costs) if number % 2 else list(reversed(costs))
-            for run in order:
-                costs[run].append(run(sample))
+            order = list(contestants) if number % 2 else list(reversed(contestants))
+            for name in order:
+                cost = contestants[name](sample)
+                runs[name].append(replace(cost, cpu_s=cost.cpu_s - start[name]))
+        (ours, theirs), gigabytes = runs.values(), sample.size_bytes / 1e9
         cells = []
-        speed, cpu, peak = (
-            [median(values) for values in each]
-            for each in (
-                [[sample.size_bytes / 1e6 / cost.wall_s for cost in costs[run]] for run in costs],
-                [
-                    [(cost.cpu_s - start[run]) * 1e9 / sample.size_bytes for cost in costs[run]]
-                    for run in costs
-                ],
-                [[cost.peak_mib for cost in costs[run]] for run in costs],
-            )
-        )
-        for ours, theirs, digits in ((*speed, 0), (*cpu, 2)):
-            cells += [f"{ours:.{digits}f}", f"{theirs:.{digits}f}", f"{ours / theirs:.2f}"]
-        return " | ".join([*cells, f"{peak[0]:.0f}", f"{peak[1]:.0f}"])
+        for of, digits in (
+            (lambda cost: gigabytes * 1000 / cost.wall_s, 0),
+            (lambda cost: cost.cpu_s / gigabytes, 2),
+        ):
+            our, their = median(map(of, ours)), median(map(of, theirs))
+            cells += [f"{our:.{digits}f}", f"{their:.{digits}f}", f"{our / their:.2f}"]
+        cells += [f"{median(cost.peak_mib for cost in costs):.0f}" for costs in (ours, theirs)]
+        return " | ".join(cells), {name: [asdict(cost) for cost in costs] for name, costs in runs.items()}
 
     def _service(self, sample: Sample) -> Cost:
         delivery = self.deployment.signer.uploaded(

@@ -28,7 +28,10 @@ class Deployment:
     """
 
     def __init__(self, folder: Path, sender: Sender, **settings: object) -> None:
-        """``settings`` by their names without the prefix, in lower case; objects are given as JSON."""
+        """``settings`` by their names without the prefix, in lower case; objects are given as JSON.
+
+        Parts are as small as S3 lets them be: so a file of a few MiB has several.
+        """
         self.folder = folder
         self.log = folder / "service.log"
         self.before: Sequence[str] = ()
@@ -41,6 +44,7 @@ class Deployment:
             "host": "127.0.0.1",
             "port": self.port,
             "admin_port": self.admin_port,
+            "part_size_mib": 5,
         } | settings
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -15,13 +15,13 @@ SIZE = 24 * MIB
 
 
 def test_what_a_process_does_is_told_while_it_does_it(tmp_path: Path, sender: Sender) -> None:
-    deployment = Deployment(tmp_path, sender, memory_budget_mib=16, parts_in_flight=2)
+    deployment = Deployment(tmp_path, sender, memory_budget_mib=10, parts_in_flight=2)
     with threaded(FaultySource()) as source, deployment.running():
-        assert deployment.metric("dyte_archiver_memory_budget_bytes") == 16 * MIB
+        assert deployment.metric("dyte_archiver_memory_budget_bytes") == 10 * MIB
         slow = source.add("one.mp4", SIZE, rate=4 * MIB)
         deployment.hand_over(sender.uploaded("one", slow, size=SIZE))
         deployment.wait_until(lambda: deployment.metric("dyte_archiver_parts_in_flight") == 2)
-        assert deployment.metric("dyte_archiver_memory_budget_used_bytes") == 16 * MIB
+        assert deployment.metric("dyte_archiver_memory_budget_used_bytes") == 10 * MIB
         deployment.wait_until(lambda: bool(deployment.lines("artifact_archived")))
         deployment.wait_until(lambda: deployment.metric("dyte_archiver_parts_in_flight") == 0)
         assert deployment.metric("dyte_archiver_memory_budget_used_bytes") == 0
